@@ -1,0 +1,1 @@
+"""The quick-look display: a Bokeh server that follows the published stream."""

@@ -1,0 +1,1 @@
+"""References: CRDS rules that choose them and the files themselves, checked and loaded."""

@@ -1,0 +1,1 @@
+"""Calibrated frames from detector reads, while they come."""

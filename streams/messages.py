@@ -1,0 +1,285 @@
+"""The messages that travel: frozen, typed, versioned.
+
+A message is a header (scalars, checked against its type when it arrives) and, for some kinds, arrays.
+Axes are `(y, x)` throughout. Times are TAI nanoseconds (`clock`). A header's dictionaries are
+read-only by convention. `docs/wire.md` lists the keys as they travel.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from msgspec import Meta, Struct
+from numpy.typing import NDArray
+
+VERSION = 1
+MAX_SIDE = 16384
+
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}$")]
+Id = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[\x21-\x7e]+$")]
+Text = Annotated[str, Meta(max_length=1024)]
+Index = Annotated[int, Meta(ge=0, le=10_000_000)]
+Count = Annotated[int, Meta(ge=0, le=2**62)]
+TimeNs = Annotated[int, Meta(ge=0, le=2**62)]
+DurationNs = Annotated[int, Meta(gt=0, le=10**15)]
+Positive = Annotated[float, Meta(gt=0, le=1e15)]
+Side = Annotated[int, Meta(ge=1, le=MAX_SIDE)]
+Scalar = str | int | float | bool
+Values = Annotated[dict[Text, Scalar | list[Scalar] | None], Meta(max_length=256)]
+SetupKeys = Annotated[dict[Annotated[str, Meta(max_length=64)], Text | int | float | bool], Meta(max_length=128)]
+
+RefStatus = Literal["OK", "STALE", "MISMATCH", "MISSING", "DUMMY", "NA"]
+ObserveName = Literal[
+    "PrepareStart",
+    "ExposureStart",
+    "ReadoutEnd",
+    "ReadoutFailed",
+    "ExposureEnd",
+    "DataWriteEnd",
+    "ExposureAborted",
+    "ObserveEnd",
+]
+
+
+class _Header(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
+    version: Literal[1] = 1
+    instrument: Name
+    detector: Name
+    """`ALL` for what concerns no single detector."""
+    sequence: Count
+    """Counts the messages of one source (instrument, detector, kind) of one publisher, from 0."""
+    time_ns: TimeNs
+    """When the content was true: a read's first pixel, an event's instant, a frame's last read."""
+
+    @property
+    def kind(self) -> str:
+        """The kind of message, the last word of its source."""
+        return str(self.__struct_config__.tag)
+
+    @property
+    def source(self) -> str:
+        """Name on the wire: `instrument/detector/kind`."""
+        return f"{self.instrument}/{self.detector}/{self.kind}"
+
+
+class ReadHeader(_Header, frozen=True, kw_only=True, tag="read"):
+    """One non-destructive sample of a detector; `time_ns` is its first pixel."""
+
+    exposure_id: Id
+    ramp: Index
+    """Index of the ramp in its exposure, from 0."""
+    read: Index
+    """Index of the read in its ramp, from 0."""
+    ramps_planned: Index = 0
+    """Ramps in the exposure; 0 if not known."""
+    reads_planned: Index = 0
+    """Reads in each ramp; 0 if not known."""
+    reset_ns: TimeNs | None = None
+    """End of the last reset."""
+    frame_time_ns: DurationNs
+    """Time to clock one frame."""
+    complete: bool = True
+    """False where not all pixels were read."""
+    gain_e_per_dn: Positive | None = None
+    read_noise_e: Positive | None = None
+    """Noise of one single read [e-]."""
+    saturation_dn: Positive | None = None
+    """Raw level at which a pixel is saturated [DN]."""
+    setup: SetupKeys = {}
+    """FITS keywords that choose references: DETECTOR, FILTER, READMODE, SUBARRAY, DATE-OBS ..."""
+
+
+class ObserveHeader(_Header, frozen=True, kw_only=True, tag="observe"):
+    """A step of the observing sequence, by its CSW name."""
+
+    name: ObserveName
+    exposure_id: Id
+    parameters: Values = {}
+    setup: SetupKeys = {}
+
+
+class TelemetryHeader(_Header, frozen=True, kw_only=True, tag="telemetry"):
+    """The values of one telemetry event."""
+
+    event: Annotated[str, Meta(min_length=1, max_length=256)]
+    """Event key, e.g. `TCS.cmIRIS.positionAngle`."""
+    values: Values
+    units: Annotated[dict[Text, Text], Meta(max_length=256)] = {}
+
+
+class Provenance(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which reference took part in a frame, and how far it can be trusted."""
+
+    reftype: Name
+    status: RefStatus
+    """NA: the step does not apply or was switched off; MISSING and MISMATCH: not applied."""
+    name: Text = ""
+    sha256: Annotated[str, Meta(max_length=64)] = ""
+    age_s: float | None = None
+    """From the reference's USEAFTER (or DATE-OBS) to the exposure's first read."""
+    note: Text = ""
+
+
+class FrameHeader(_Header, frozen=True, kw_only=True, tag="frame"):
+    """A reduced image; `time_ns` is its last read."""
+
+    exposure_id: Id
+    revision: Index = 0
+    """Goes up when the same exposure's frame is issued again (a further ramp, a better sky)."""
+    ramps: Index
+    """Ramps combined in it."""
+    ramps_planned: Index = 0
+    reads_planned: Index = 0
+    mode: Literal["cds", "mcds", "utr"]
+    reads_per_end: Index = 0
+    """m of MCDS (1 for CDS, 0 for UTR)."""
+    units: Literal["e-/s"] = "e-/s"
+    effective_s: float
+    """From the first to the last read used, summed over ramps [s]; rates are divided by it."""
+    first_read_ns: TimeNs
+    published_ns: TimeNs
+    """When it left; the one value that differs between a live and a replayed frame."""
+    reads_used: Index
+    reads_lost: Index
+    reads_rejected: Index
+    complete: bool
+    """False for an aborted ramp or one with fewer reads than planned."""
+    final: bool
+    """True when no further ramp of the exposure is expected."""
+    gain_e_per_dn: float
+    read_noise_e: float
+    saturation_dn: float
+    sky_scale: float | None = None
+    setup: SetupKeys = {}
+    references: Annotated[list[Provenance], Meta(max_length=64)] = []
+    crds_context: Text = ""
+    crds_sha1: Annotated[str, Meta(max_length=40)] = ""
+    software: Text = ""
+    notes: Annotated[list[Text], Meta(max_length=64)] = []
+
+
+class PreviewHeader(_Header, frozen=True, kw_only=True, tag="preview"):
+    """A ramp in progress, binned for the screen; `time_ns` is its latest read."""
+
+    exposure_id: Id
+    ramp: Index
+    read: Index
+    ramps_planned: Index = 0
+    reads_planned: Index = 0
+    reads_used: Index
+    reads_lost: Index
+    effective_s: float
+    binning: Annotated[int, Meta(ge=1, le=64)]
+    full_shape: tuple[Side, Side]
+    published_ns: TimeNs
+    setup: SetupKeys = {}
+
+
+class DetectorStatus(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where one detector's pipeline stands."""
+
+    exposure_id: Annotated[str, Meta(max_length=128)] = ""
+    ramp: Index = 0
+    read: Index = 0
+    reads_planned: Index = 0
+    queued: Index = 0
+    latency_s: float | None = None
+    """From the arrival of the last ramp's last read to the publication of its frame."""
+    counters: Annotated[dict[Text, int], Meta(max_length=128)] = {}
+    references: Annotated[list[Provenance], Meta(max_length=64)] = []
+
+
+class StatusHeader(_Header, frozen=True, kw_only=True, tag="status"):
+    """The daemon's heartbeat; `detector` is `ALL`."""
+
+    state: Literal["starting", "running", "stopping"]
+    started_ns: TimeNs
+    period_s: Positive
+    """Time between heartbeats: one that is three periods old is stale."""
+    software: Text = ""
+    crds_context: Text = ""
+    counters: Annotated[dict[Text, int], Meta(max_length=256)] = {}
+    detectors: Annotated[dict[Name, DetectorStatus], Meta(max_length=64)] = {}
+    problems: Annotated[list[Text], Meta(max_length=64)] = []
+    """What an operator should know now, in words."""
+
+
+Header = ReadHeader | ObserveHeader | TelemetryHeader | FrameHeader | PreviewHeader | StatusHeader
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A read: header and raw pixels [DN], uint16 or float32, (y, x)."""
+
+    header: ReadHeader
+    data: NDArray[Any]
+    DTYPES: ClassVar[dict[str, tuple[str, ...]]] = {"data": ("<u2", "<f4")}
+
+
+@dataclass(frozen=True, slots=True)
+class Observe:
+    """An observe event."""
+
+    header: ObserveHeader
+    DTYPES: ClassVar[dict[str, tuple[str, ...]]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    """A telemetry event."""
+
+    header: TelemetryHeader
+    DTYPES: ClassVar[dict[str, tuple[str, ...]]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A reduced image: rate and its sigma [e-/s], float32; flags, uint32; all (y, x).
+
+    `saturated_from` is the index of the first read at which a pixel was saturated, uint16,
+    65535 where it never was (the earliest over ramps).
+    """
+
+    header: FrameHeader
+    data: NDArray[np.float32]
+    err: NDArray[np.float32]
+    dq: NDArray[np.uint32]
+    saturated_from: NDArray[np.uint16]
+    DTYPES: ClassVar[dict[str, tuple[str, ...]]] = {
+        "data": ("<f4",),
+        "err": ("<f4",),
+        "dq": ("<u4",),
+        "saturated_from": ("<u2",),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """The latest raw read [DN] and the provisional rate [e-/s], both binned by mean, float32, (y, x).
+
+    NaN where a bin holds no good pixel.
+    """
+
+    header: PreviewHeader
+    raw: NDArray[np.float32]
+    rate: NDArray[np.float32]
+    DTYPES: ClassVar[dict[str, tuple[str, ...]]] = {"raw": ("<f4",), "rate": ("<f4",)}
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The daemon's heartbeat."""
+
+    header: StatusHeader
+    DTYPES: ClassVar[dict[str, tuple[str, ...]]] = {}
+
+
+Message = Read | Observe | Telemetry | Frame | Preview | Status
+MESSAGE_TYPES: dict[str, type[Message]] = {
+    "read": Read,
+    "observe": Observe,
+    "telemetry": Telemetry,
+    "frame": Frame,
+    "preview": Preview,
+    "status": Status,
+}

@@ -1,0 +1,146 @@
+"""Messages to bytes and back: karabo-bridge 2.2 (`docs/wire.md`).
+
+A message is a ZeroMQ multipart of pairs. The first pair is a header that names the source and a
+msgpack map of scalars; each array follows as a header with path, dtype and shape, and its raw bytes.
+Nothing here touches a socket.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgpack
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.clock import NS, tai_to_utc_ns
+from streams.errors import WireError
+from streams.messages import MAX_SIDE, MESSAGE_TYPES, VERSION, Header, Message
+
+CAUSES = ("parts", "size", "header", "msgpack", "schema", "version", "array")
+"""Why a message can be refused: layout, size limit, part header, msgpack, typed schema, version, pixels."""
+
+MAX_PART_HEADER_BYTES = 4096
+MAX_SCALARS_BYTES = 1 << 20
+
+Part = bytes | bytearray | memoryview | NDArray[Any]
+
+
+def topic(source: str) -> bytes:
+    """Return the first bytes of every message of `source`, for ZeroMQ SUB filters."""
+    return msgpack.packb({"source": source, "content": "", "metadata": ""})[: 8 + len(msgpack.packb(source))]
+
+
+def encode(message: Message) -> list[Part]:
+    """Turn a message into multipart parts; pixels are views of its arrays, not copies."""
+    header = message.header
+    source = header.source
+    parts: list[Part] = [
+        msgpack.packb({"source": source, "content": "msgpack", "metadata": _metadata(source, header)}),
+        msgpack.packb(msgspec.to_builtins(header)),
+    ]
+    for path, dtypes in message.DTYPES.items():
+        array = np.ascontiguousarray(getattr(message, path))
+        if array.dtype.newbyteorder("<").str not in dtypes:
+            raise WireError("array", f"{path} of {source} is {array.dtype}, needs one of {dtypes}")
+        array = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        part = {"source": source, "content": "array", "path": path, "dtype": array.dtype.name, "shape": array.shape}
+        parts += [msgpack.packb(part), array.data.cast("B")]
+    return parts
+
+
+def decode(parts: Sequence[Any]) -> Message:
+    """Turn received parts (bytes, buffers or `zmq.Frame`) into a message.
+
+    Arrays are read-only views of the received buffers.
+
+    Raises
+    ------
+    WireError
+        For anything that is not exactly a message of this version; `cause` is one of `CAUSES`.
+    """
+    buffers = [memoryview(getattr(part, "buffer", part)).cast("B") for part in parts]
+    if len(buffers) < 2 or len(buffers) % 2:
+        raise WireError("parts", f"a message is pairs of parts, found {len(buffers)} parts")
+    header = _decode_header(buffers[0], buffers[1])
+    message_type = MESSAGE_TYPES[header.kind]
+    wanted = message_type.DTYPES
+    if len(buffers) != 2 + 2 * len(wanted):
+        raise WireError("parts", f"{header.source} needs {2 + 2 * len(wanted)} parts, found {len(buffers)}")
+    arrays = {}
+    for (path, dtypes), index in zip(wanted.items(), range(2, len(buffers), 2), strict=True):
+        arrays[path] = _decode_array(header.source, path, dtypes, buffers[index], buffers[index + 1])
+    if len({array.shape for array in arrays.values()}) > 1:
+        raise WireError("array", f"arrays of {header.source} differ in shape")
+    return message_type(header, **arrays)  # type: ignore[arg-type]
+
+
+def _metadata(source: str, header: Header) -> dict[str, object]:
+    utc_ns = tai_to_utc_ns(header.time_ns)
+    seconds, rest_ns = divmod(utc_ns, NS)
+    return {
+        "source": source,
+        "timestamp": utc_ns / NS,
+        "timestamp.sec": str(seconds),
+        "timestamp.frac": f"{rest_ns:09d}000000000",
+        "timestamp.tid": header.sequence,
+    }
+
+
+def _unpack(buffer: memoryview, limit: int, what: str) -> dict[str, Any]:
+    if len(buffer) > limit:
+        raise WireError("size", f"{what} has {len(buffer)} bytes, at most {limit} are taken")
+    try:
+        unpacked = msgpack.unpackb(
+            buffer,
+            max_str_len=limit,
+            max_bin_len=0,
+            max_ext_len=0,
+            max_array_len=65536,
+            max_map_len=4096,
+        )
+    except (ValueError, RecursionError, msgpack.UnpackException) as error:
+        raise WireError("msgpack", f"{what} is not msgpack: {error}") from error
+    if not isinstance(unpacked, dict):
+        raise WireError("msgpack", f"{what} is a {type(unpacked).__name__}, not a map")
+    return unpacked
+
+
+def _decode_header(first: memoryview, second: memoryview) -> Header:
+    part = _unpack(first, MAX_PART_HEADER_BYTES, "the first part")
+    metadata = part.get("metadata")
+    if part.get("content") != "msgpack" or not isinstance(metadata, dict):
+        raise WireError("header", f"the first part has content {part.get('content')!r}, not 'msgpack' with metadata")
+    scalars = _unpack(second, MAX_SCALARS_BYTES, "the scalar map")
+    if scalars.get("version") != VERSION:
+        raise WireError("version", f"message version {scalars.get('version')!r}, this program speaks {VERSION}")
+    try:
+        header: Header = msgspec.convert(scalars, type=Header)
+    except (msgspec.ValidationError, OverflowError) as error:
+        raise WireError("schema", str(error)) from error
+    if part.get("source") != header.source:
+        raise WireError("header", f"source {part.get('source')!r} disagrees with the scalars, {header.source!r}")
+    if metadata.get("timestamp.tid") != header.sequence:
+        raise WireError("header", f"timestamp.tid {metadata.get('timestamp.tid')!r} is not {header.sequence}")
+    return header
+
+
+def _decode_array(
+    source: str, path: str, dtypes: tuple[str, ...], first: memoryview, pixels: memoryview
+) -> NDArray[Any]:
+    part = _unpack(first, MAX_PART_HEADER_BYTES, f"the header of {path}")
+    if part.get("content") != "array" or part.get("source") != source or part.get("path") != path:
+        raise WireError("header", f"expected array {path} of {source}, found {part}")
+    names = {np.dtype(dtype).name: dtype for dtype in dtypes} | {dtype: dtype for dtype in dtypes}
+    dtype = names.get(str(part.get("dtype")))
+    if dtype is None:
+        raise WireError("array", f"{path} of {source} has dtype {part.get('dtype')!r}, needs one of {dtypes}")
+    shape = part.get("shape")
+    if not (isinstance(shape, list) and len(shape) == 2 and all(type(n) is int and 1 <= n <= MAX_SIDE for n in shape)):
+        raise WireError("array", f"{path} of {source} has shape {shape!r}, needs (y, x) of 1 to {MAX_SIDE}")
+    expected = shape[0] * shape[1] * np.dtype(dtype).itemsize
+    if len(pixels) != expected:
+        raise WireError("array", f"{path} of {source}: {shape} {dtype} needs {expected} bytes, found {len(pixels)}")
+    array = np.frombuffer(pixels, dtype=dtype).reshape(shape)
+    array.setflags(write=False)
+    return array
