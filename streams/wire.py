@@ -28,7 +28,8 @@ Part = bytes | bytearray | memoryview | NDArray[Any]
 
 def topic(source: str) -> bytes:
     """Return the first bytes of every message of `source`, for ZeroMQ SUB filters."""
-    return msgpack.packb({"source": source, "content": "", "metadata": ""})[: 8 + len(msgpack.packb(source))]
+    packed: bytes = msgpack.packb({"source": source, "content": "", "metadata": ""})
+    return packed[: 8 + len(msgpack.packb(source))]
 
 
 def encode(message: Message) -> list[Part]:

@@ -1,1 +1,1 @@
-
+"""The instrument as a stream: scene, detector, telemetry, sequence, and the truth that was put in."""
