@@ -1,0 +1,118 @@
+"""The settings of the daemon, the ramps, the calibration and the products: tables of `config.toml`."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from streams.messages import ReadHeader
+
+Seconds = Annotated[float, Meta(gt=0, le=1e9)]
+Mode = Literal["cds", "mcds", "utr"]
+
+MODE_SPELLINGS: dict[str, Mode] = {
+    "CDS": "cds",
+    "MCDS": "mcds",
+    "MCD": "mcds",
+    "MDS": "mcds",
+    "UTR": "utr",
+    "OLS": "utr",
+}
+"""Spellings of READMODE in the documents of IRIS."""
+
+
+class DaemonSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Table `[daemon]`."""
+
+    threads: Annotated[int, Meta(ge=0, le=256)]
+    queue_reads: Annotated[int, Meta(ge=1, le=10_000)]
+    hold_reads: Annotated[int, Meta(ge=0, le=100)]
+    idle_frames: Annotated[float, Meta(gt=0, le=1e4)]
+    heartbeat_s: Seconds
+    preview_pixels: Annotated[int, Meta(ge=64, le=4096)]
+    stop_s: Seconds
+
+
+class RampSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Table `[ramp]`."""
+
+    mode: Literal["auto", "utr", "cds", "mcds"]
+    reads_per_end: Annotated[int, Meta(ge=1, le=1000)]
+    saturation_fraction: Annotated[float, Meta(gt=0, le=1)]
+
+    def mode_of(self, header: ReadHeader) -> Mode:
+        """Return the estimate to use: the configured one, or the one that READMODE asks for (else UTR)."""
+        if self.mode != "auto":
+            return self.mode
+        return MODE_SPELLINGS.get(str(header.setup.get("READMODE", "UTR")).strip().upper(), "utr")
+
+
+class CalibrationSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Table `[calibration]`."""
+
+    bad_pixels: Literal["repair", "nan", "keep"]
+    sky: Literal["scaled", "fixed", "off"]
+    sky_scale_min: Annotated[float, Meta(gt=0)]
+    sky_scale_max: Annotated[float, Meta(gt=0)]
+    dark_stale_s: Seconds
+    badpix_stale_s: Seconds
+    sky_stale_s: Seconds
+    flat_stale_s: Seconds
+
+    @property
+    def stale_s(self) -> dict[str, float]:
+        """Age from which a reference of each type is stale [s]."""
+        return {
+            "dark": self.dark_stale_s,
+            "badpix": self.badpix_stale_s,
+            "sky": self.sky_stale_s,
+            "flat": self.flat_stale_s,
+        }
+
+
+class ProductSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Table `[products]`."""
+
+    write: bool
+    directory: str
+    every_ramp: bool
+
+
+class DetectorSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """A table `[detectors.NAME]`: what holds where a read's own header does not say; DEFAULT for the rest."""
+
+    gain_e_per_dn: Annotated[float, Meta(gt=0)] | None = None
+    read_noise_e: Annotated[float, Meta(gt=0)] | None = None
+    saturation_dn: Annotated[float, Meta(gt=0)] | None = None
+    reference_border: Annotated[int, Meta(ge=0, le=64)] | None = None
+
+
+class Detector(Struct, frozen=True):
+    """The properties of one detector that the reduction needs, all known."""
+
+    gain_e_per_dn: float
+    read_noise_e: float
+    saturation_dn: float
+    reference_border: int
+
+
+def detector_of(header: ReadHeader, tables: dict[str, DetectorSettings]) -> Detector:
+    """Return a detector's properties: from the read's header, else its table, else DEFAULT.
+
+    A window of the detector (SUBARRAY other than FULL) has no reference border.
+    """
+    own, default = tables.get(header.detector, DetectorSettings()), tables["DEFAULT"]
+
+    def pick(name: str) -> float:
+        for place in (header, own, default):
+            value = getattr(place, name, None)
+            if value is not None:
+                return float(value)
+        raise KeyError(f"[detectors.DEFAULT] lacks {name}")
+
+    full = str(header.setup.get("SUBARRAY", "FULL")).strip().upper() in ("FULL", "FULL_FRAME", "GENERIC", "N/A")
+    return Detector(
+        gain_e_per_dn=pick("gain_e_per_dn"),
+        read_noise_e=pick("read_noise_e"),
+        saturation_dn=pick("saturation_dn"),
+        reference_border=int(pick("reference_border")) if full else 0,
+    )

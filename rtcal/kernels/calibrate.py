@@ -1,0 +1,81 @@
+"""From the sums of an exposure to a calibrated rate, its error and its flags, one step after another.
+
+Each kernel works in place on a band of rows; `variance` becomes `err` by the last one.
+"""
+
+import numpy as np
+
+from rtcal.kernels._jit import kernel
+from rtcal.kernels.flags import DO_NOT_USE, SATURATED
+
+
+@kernel
+def finish_rate(w_sum, w_rate, w_photon, saturated_from, static_dq, always, noise_variance, rate, variance, dq):
+    """Turn the sums of an exposure into rate, variance and flags.
+
+    Parameters
+    ----------
+    w_sum, w_rate, w_photon
+        Sums over ramps as `ramp.fit` leaves them, float32, (y, x).
+    saturated_from
+        Uint16, 65535 where the pixel never saturated.
+    static_dq
+        Flags of the references and of the border, uint32.
+    always
+        Flags that every pixel gets, uint32.
+    noise_variance
+        Square of the noise of one read [e-2].
+    rate, variance
+        [e-/s] and [e-2/s2], float32, overwritten; NaN, with DO_NOT_USE, where no ramp has a slope.
+    dq
+        Uint32, overwritten.
+    """
+    for y in range(rate.shape[0]):
+        for x in range(rate.shape[1]):
+            weight = w_sum[y, x]
+            flux = w_rate[y, x] / weight
+            rate[y, x] = flux
+            variance[y, x] = noise_variance / weight + max(flux, np.float32(0.0)) * w_photon[y, x] / (weight * weight)
+            flags = static_dq[y, x] | always
+            if saturated_from[y, x] != 65535:
+                flags |= SATURATED
+            if not weight > 0.0:
+                flags |= DO_NOT_USE
+                rate[y, x] = np.nan
+                variance[y, x] = np.nan
+            dq[y, x] = flags
+
+
+@kernel
+def subtract(rate, variance, other, other_err, scale, scale_err):
+    """Subtract a scaled rate: `A - s B`, variances added (with that of the scale).
+
+    A dark is subtracted with scale 1 and error 0.
+    """
+    scale_variance = scale_err * scale_err
+    for y in range(rate.shape[0]):
+        for x in range(rate.shape[1]):
+            value = other[y, x]
+            sigma = scale * other_err[y, x]
+            rate[y, x] -= scale * value
+            variance[y, x] += sigma * sigma + value * value * scale_variance
+
+
+@kernel
+def divide(rate, variance, flat, flat_err):
+    """Divide by a flat field that is above 0 everywhere; its error adds to the variance."""
+    for y in range(rate.shape[0]):
+        for x in range(rate.shape[1]):
+            inverse = np.float32(1.0) / flat[y, x]
+            ratio = rate[y, x] * inverse
+            sigma = ratio * flat_err[y, x]
+            rate[y, x] = ratio
+            variance[y, x] = (variance[y, x] + sigma * sigma) * inverse * inverse
+
+
+@kernel
+def root(variance):
+    """Turn variances into standard deviations, in place."""
+    for y in range(variance.shape[0]):
+        for x in range(variance.shape[1]):
+            variance[y, x] = np.sqrt(variance[y, x])

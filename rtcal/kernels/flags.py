@@ -1,0 +1,8 @@
+"""The DQ bits that kernels set or test, as compile-time constants (names and meanings: `streams.dq`)."""
+
+import numpy as np
+
+DO_NOT_USE = np.uint32(1 << 0)
+SATURATED = np.uint32(1 << 1)
+UNRELIABLE_SLOPE = np.uint32(1 << 24)
+REFERENCE_PIXEL = np.uint32(1 << 31)
