@@ -5,6 +5,7 @@ msgpack map of scalars; each array follows as a header with path, dtype and shap
 Nothing here touches a socket.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,12 +34,21 @@ def topic(source: str) -> bytes:
 
 
 def encode(message: Message) -> list[Part]:
-    """Turn a message into multipart parts; pixels are views of its arrays, not copies."""
+    """Turn a message into multipart parts; pixels are views of its arrays, not copies.
+
+    Raises
+    ------
+    WireError
+        If an array has a dtype that its kind does not carry, or a scalar is NaN or infinite: the
+        receiver would refuse it.
+    """
     header = message.header
     source = header.source
+    scalars = msgspec.to_builtins(header)
+    _refuse_non_finite(scalars, source)
     parts: list[Part] = [
         msgpack.packb({"source": source, "content": "msgpack", "metadata": _metadata(source, header)}),
-        msgpack.packb(msgspec.to_builtins(header)),
+        msgpack.packb(scalars),
     ]
     for path, dtypes in message.DTYPES.items():
         array = np.ascontiguousarray(getattr(message, path))
@@ -53,7 +63,8 @@ def encode(message: Message) -> list[Part]:
 def decode(parts: Sequence[Any]) -> Message:
     """Turn received parts (bytes, buffers or `zmq.Frame`) into a message.
 
-    Arrays are read-only views of the received buffers.
+    Arrays are read-only and aligned: views of the received buffers, or copies of the (small) ones that ZeroMQ
+    or a recording put at an odd address, which compiled kernels do not take.
 
     Raises
     ------
@@ -97,14 +108,35 @@ def _unpack(buffer: memoryview, limit: int, what: str) -> dict[str, Any]:
             max_str_len=limit,
             max_bin_len=0,
             max_ext_len=0,
-            max_array_len=65536,
-            max_map_len=4096,
+            max_array_len=min(65536, len(buffer)),  # no element is smaller than a byte: a larger claim is a bomb
+            max_map_len=min(4096, len(buffer)),
+            object_pairs_hook=_unique,
         )
     except (ValueError, RecursionError, msgpack.UnpackException) as error:
         raise WireError("msgpack", f"{what} is not msgpack: {error}") from error
     if not isinstance(unpacked, dict):
         raise WireError("msgpack", f"{what} is a {type(unpacked).__name__}, not a map")
     return unpacked
+
+
+def _unique(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    """Build a map, refusing a key that comes twice: two readers could believe two values."""
+    unique = dict(pairs)
+    if len(unique) != len(pairs):
+        raise ValueError("a key of a map comes twice")
+    return unique
+
+
+def _refuse_non_finite(value: object, where: str) -> None:
+    """Refuse NaN and infinity anywhere in the scalars; what is not known is None."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise WireError("schema", f"{where} is {value}; a value that is not known is None")
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _refuse_non_finite(item, f"{where}.{key}")
+    elif isinstance(value, list):
+        for item in value:
+            _refuse_non_finite(item, where)
 
 
 def _decode_header(first: memoryview, second: memoryview) -> Header:
@@ -119,10 +151,14 @@ def _decode_header(first: memoryview, second: memoryview) -> Header:
         header: Header = msgspec.convert(scalars, type=Header)
     except (msgspec.ValidationError, OverflowError) as error:
         raise WireError("schema", str(error)) from error
+    _refuse_non_finite(scalars, header.source)  # after the schema, which bounds the depth of this walk
     if part.get("source") != header.source:
         raise WireError("header", f"source {part.get('source')!r} disagrees with the scalars, {header.source!r}")
-    if metadata.get("timestamp.tid") != header.sequence:
-        raise WireError("header", f"timestamp.tid {metadata.get('timestamp.tid')!r} is not {header.sequence}")
+    sequence, timestamp = metadata.get("timestamp.tid"), metadata.get("timestamp")
+    if type(sequence) is not int or sequence != header.sequence:
+        raise WireError("header", f"timestamp.tid {sequence!r} is not {header.sequence}")
+    if type(timestamp) is not float or not math.isfinite(timestamp):
+        raise WireError("header", f"timestamp {timestamp!r} of {header.source} is no time in seconds")
     return header
 
 
@@ -143,5 +179,7 @@ def _decode_array(
     if len(pixels) != expected:
         raise WireError("array", f"{path} of {source}: {shape} {dtype} needs {expected} bytes, found {len(pixels)}")
     array = np.frombuffer(pixels, dtype=dtype).reshape(shape)
+    if not array.flags.aligned:
+        array = array.copy()
     array.setflags(write=False)
     return array

@@ -1,0 +1,63 @@
+"""The table [streams]: which socket is where, and what is spoken on it."""
+
+from functools import partial
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from streams import array_1_0, wire
+from streams.array_1_0 import Array10Settings
+from streams.sinks import ZmqSink
+from streams.sockets import ZmqContext
+from streams.sources import Decode, ZmqSource
+
+Endpoint = Annotated[str, Meta(min_length=1, pattern=r"^(tcp|ipc|inproc)://")]
+HighWater = Annotated[int, Meta(ge=1, le=1_000_000)]
+
+
+class StreamsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Table [streams]; `config.toml` says what each key means."""
+
+    reads: Endpoint | Annotated[list[Endpoint], Meta(min_length=1)]
+    frames: Endpoint
+    previews: Endpoint
+    bind_reads: bool
+    pattern: Literal["sub", "pull"]
+    protocol: Literal["karabo", "array-1.0"]
+    receive_high_water: HighWater
+    send_high_water: HighWater
+    array_1_0: Array10Settings
+
+    @property
+    def decode(self) -> Decode:
+        """What turns the parts of a read into a message, by `protocol`."""
+        if self.protocol == "array-1.0":
+            return partial(array_1_0.decode, settings=self.array_1_0)
+        return wire.decode
+
+
+def open_reads(settings: StreamsSettings, zmq_context: ZmqContext | None = None) -> ZmqSource:
+    """Open the receiver's end of `reads`: reads and events."""
+    return ZmqSource(
+        settings.reads,
+        pattern=settings.pattern,
+        bind=settings.bind_reads,
+        high_water=settings.receive_high_water,
+        decode=settings.decode,
+        zmq_context=zmq_context,
+    )
+
+
+def open_reads_sink(settings: StreamsSettings, wait_s: float = 0.0, zmq_context: ZmqContext | None = None) -> ZmqSink:
+    """Open the publisher's end of `reads` (of the first, if there are several), for a simulator or a replay.
+
+    `wait_s` is the longest time that a send waits for a slow receiver (`ZmqSink`).
+    """
+    return ZmqSink(
+        settings.reads if isinstance(settings.reads, str) else settings.reads[0],
+        pattern="pub" if settings.pattern == "sub" else "push",
+        bind=not settings.bind_reads,
+        high_water=settings.send_high_water,
+        wait_s=wait_s,
+        zmq_context=zmq_context,
+    )
