@@ -1,0 +1,111 @@
+"""The loops that make a read: arithmetic on one detector, in place.
+
+Images are (y, x) and C-contiguous, scalars float32. Noise comes from a tile of unit normal deviates,
+drawn once, which every row enters at an offset of its own: drawing the numbers anew costs a whole
+core at the instrument's full rate. A row is done by two loops of one output and few inputs each,
+because with more the compiler gives up proving that they do not overlap, and does not vectorise.
+"""
+
+import numpy as np
+from numba import njit
+
+kernel = njit(cache=True, nogil=True, error_model="numpy")
+
+
+@kernel
+def _integrate_row(charge_e, rate_e_per_s, normal, seconds, full_well_e):
+    for x in range(charge_e.size):
+        mean_e = rate_e_per_s[x] * seconds
+        charge_e[x] = min(charge_e[x] + mean_e + np.sqrt(mean_e) * normal[x], full_well_e)
+
+
+@kernel
+def _digitise_row(raw_dn, charge_e, level_dn, normal, row_dn, dn_per_e, bend_per_e, noise_dn):
+    lowest, highest, half = np.float32(0), np.float32(65535), np.float32(0.5)
+    for x in range(raw_dn.size):
+        signal_e = charge_e[x] - bend_per_e * charge_e[x] * charge_e[x]
+        value_dn = signal_e * dn_per_e + level_dn[x] + row_dn + noise_dn * normal[x] + half
+        raw_dn[x] = np.uint16(np.int32(min(max(value_dn, lowest), highest)))
+
+
+@kernel
+def reset(charge_e, tile, offsets, noise_e):
+    """Empty every pixel, up to the noise of the reset switch.
+
+    Parameters
+    ----------
+    charge_e
+        Charge on each pixel [e-], float32, (y, x), overwritten.
+    tile
+        Unit normal deviates, float32, 1-D, longer than the greatest offset by a row.
+    offsets
+        Where each row enters the tile, int64, (y,).
+    noise_e
+        Standard deviation of the charge that a reset leaves [e-].
+    """
+    width = charge_e.shape[1]
+    for y in range(charge_e.shape[0]):
+        normal = tile[offsets[y] : offsets[y] + width]
+        row = charge_e[y]
+        for x in range(width):
+            row[x] = noise_e * normal[x]
+
+
+@kernel
+def integrate(charge_e, rate_e_per_s, tile, offsets, seconds, full_well_e):
+    """Let charge gather for some time, with photon noise, up to the full well.
+
+    Parameters
+    ----------
+    charge_e
+        Charge on each pixel [e-], float32, (y, x), changed in place.
+    rate_e_per_s
+        Mean rate, light and dark together [e-/s], float32, (y, x), not negative.
+    tile, offsets
+        As in `reset`.
+    seconds
+        For how long [s].
+    full_well_e
+        Charge above which a pixel takes no more [e-].
+
+    Notes
+    -----
+    The noise of an increment is normal with the variance of Poisson's law, which is the mean; at the
+    sky's rates the difference is small, and at a dark's only the sums over many reads matter.
+    """
+    width = charge_e.shape[1]
+    for y in range(charge_e.shape[0]):
+        normal = tile[offsets[y] : offsets[y] + width]
+        _integrate_row(charge_e[y], rate_e_per_s[y], normal, seconds, full_well_e)
+
+
+@kernel
+def digitise(raw_dn, charge_e, bias_dn, column_dn, row_dn, tile, offsets, dn_per_e, bend_per_e, noise_dn):
+    """Read the charge out: bend, offsets, read noise and a converter of 16 bits.
+
+    Parameters
+    ----------
+    raw_dn
+        The read [DN], uint16, (y, x), overwritten; values are rounded and end at 0 and 65535.
+    charge_e
+        Charge on each pixel [e-], float32, (y, x), left as it is.
+    bias_dn
+        Level of each pixel without charge [DN], float32, (y, x).
+    column_dn, row_dn
+        Offsets of this read by column and by row [DN], float32, (x,) and (y,).
+    tile, offsets
+        As in `reset`.
+    dn_per_e
+        Inverse of the gain [DN/e-].
+    bend_per_e
+        Coefficient a of the measured signal q - a q^2 [1/e-].
+    noise_dn
+        Standard deviation of the read noise [DN].
+    """
+    width = raw_dn.shape[1]
+    level_dn = np.empty(width, np.float32)
+    for y in range(raw_dn.shape[0]):
+        for x in range(width):
+            level_dn[x] = bias_dn[y, x] + column_dn[x]
+        normal = tile[offsets[y] : offsets[y] + width]
+        _digitise_row(raw_dn[y], charge_e[y], level_dn, normal, row_dn[y], dn_per_e, bend_per_e, noise_dn)

@@ -1,0 +1,62 @@
+"""What each detector sees in each kind of exposure."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.simulator.detector import Chip, make_chip
+from streams.simulator.instrument import band_um
+from streams.simulator.psf import make_psf
+from streams.simulator.settings import Kind, SimulatorSettings
+from streams.simulator.spectra import Traces, lay_traces, spectra_light
+from streams.simulator.stars import Stars, detector_origin, draw_field, star_light
+
+
+class Scene:
+    """The truth behind the reads: chips, stars, spectra and the rates that follow.
+
+    Parameters
+    ----------
+    settings
+        The table `[simulator]`; the rates of all kinds of its sequence are worked out at once.
+
+    Notes
+    -----
+    `chips` and `stars` have an entry for each detector (for `IFS`, no stars); `traces` holds for `IFS`.
+    """
+
+    def __init__(self, settings: SimulatorSettings) -> None:
+        self._settings = settings
+        self._band_um = band_um(settings.filter)
+        self._psf = make_psf(self._band_um, settings.wavefront_error_nm, settings.r0_m)
+        field = draw_field(settings)
+        self.chips: dict[str, Chip] = {name: make_chip(settings, name) for name in settings.detectors}
+        self.stars: dict[str, Stars] = {
+            name: field.moved(*detector_origin(name, settings.size)) for name in settings.detectors if name != "IFS"
+        }
+        self.traces: Traces = lay_traces(settings.size, self._band_um)
+        self._rates: dict[tuple[str, Kind], NDArray[np.float32]] = {}
+        for name in settings.detectors:
+            for kind in set(settings.sequence):
+                self._rates[name, kind] = self._make_rate(name, kind)
+
+    def light(self, detector: str, kind: Kind) -> NDArray[np.float32]:
+        """Return the light that falls on a detector [e-/s], before its response, float32, (y, x)."""
+        settings = self._settings
+        if kind == "dark":
+            return np.zeros((settings.size, settings.size), np.float32)
+        if detector == "IFS":
+            return spectra_light(self.traces, settings, kind)
+        if kind == "sky":
+            return np.full((settings.size, settings.size), settings.sky_e_per_s, np.float32)
+        return star_light(self.stars[detector], self._psf, settings.size) + np.float32(settings.sky_e_per_s)
+
+    def rate(self, detector: str, kind: Kind) -> NDArray[np.float32]:
+        """Return the rate of each pixel, response and dark current included [e-/s], read-only."""
+        known = self._rates.get((detector, kind))
+        return self._make_rate(detector, kind) if known is None else known
+
+    def _make_rate(self, detector: str, kind: Kind) -> NDArray[np.float32]:
+        chip = self.chips[detector]
+        rate = self.light(detector, kind) * chip.flat + chip.dark_e_per_s
+        rate.setflags(write=False)
+        return rate

@@ -1,0 +1,75 @@
+"""The whole instrument: all detectors and the telemetry, merged in the order of time."""
+
+import heapq
+from collections.abc import Iterator
+from operator import itemgetter
+
+from streams.clock import NS, Clock, parse_iso_utc
+from streams.errors import SettingsError
+from streams.simulator.detector import Detector, make_tile
+from streams.simulator.exposures import DetectorStream, Due
+from streams.simulator.instrument import band_um
+from streams.simulator.scene import Scene
+from streams.simulator.settings import SimulatorSettings
+from streams.simulator.telemetry import telemetry_messages
+from streams.simulator.truth import TruthSink
+
+
+class Simulator:
+    """IRIS as a stream.
+
+    Parameters
+    ----------
+    settings
+        The table `[simulator]`.
+    clock
+        Tells the time of the start where the settings do not.
+    on_truth
+        Called with what was put in, after each exposure of each detector.
+
+    Raises
+    ------
+    SettingsError
+        If the filter or the epoch cannot be used.
+    """
+
+    def __init__(self, settings: SimulatorSettings, clock: Clock, on_truth: TruthSink | None = None) -> None:
+        _check(settings)
+        self.settings = settings
+        self.scene = Scene(settings)
+        self._clock = clock
+        self._on_truth = on_truth
+        self._tile = make_tile(settings.seed, settings.size)
+
+    def start_ns(self) -> int:
+        """Return when a stream begun now would start: the settings' epoch, or the clock's time (TAI)."""
+        return parse_iso_utc(self.settings.epoch) if self.settings.epoch else self._clock.tai_ns()
+
+    def messages(self) -> Iterator[Due]:
+        """Yield all messages in the order of their due times, each time from the beginning.
+
+        A read is made while its predecessor is under way: one read for each detector waits, ready, in
+        the merger. The pixels of a read belong to who takes it.
+        """
+        settings, epoch_ns = self.settings, self.start_ns()
+        streams: list[Iterator[Due]] = []
+        for place, name in enumerate(settings.detectors):
+            detector = Detector(settings, name, self.scene.chips[name], self._tile)
+            stream = DetectorStream(settings, place, detector, self.scene, epoch_ns, self._on_truth)
+            streams.append(stream.messages())
+        end_s = settings.exposures * settings.exposure_ns / NS if settings.exposures else float("inf")
+        streams.append(telemetry_messages(settings, epoch_ns, end_s))
+        return heapq.merge(*streams, key=itemgetter(0))
+
+
+def _check(settings: SimulatorSettings) -> None:
+    band_um(settings.filter)
+    if len(set(settings.detectors)) != len(settings.detectors):
+        raise SettingsError(f"[simulator] detectors {settings.detectors} names one twice")
+    if settings.faintest_e_per_s > settings.brightest_e_per_s:
+        raise SettingsError("[simulator] faintest_e_per_s is above brightest_e_per_s")
+    if settings.epoch:
+        try:
+            parse_iso_utc(settings.epoch)
+        except ValueError as error:
+            raise SettingsError(f"[simulator] epoch: {error}; write YYYY-MM-DDThh:mm:ss (UTC)") from error
