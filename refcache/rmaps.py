@@ -1,0 +1,195 @@
+"""One rmap ready to be asked: its conditions, its rules, and what it makes of their answer."""
+
+import ast
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from refcache.compiler import build_selector
+from refcache.errors import BadRulesError, SelectionError
+from refcache.expressions import compile_expression, evaluate, expression_names
+from refcache.mappings import Literal, MappingFile
+from refcache.selectors import Found, Selector, date_parameters
+from refcache.values import NA, UNDEFINED
+
+logger = logging.getLogger(__name__)
+
+NA_WORDS = frozenset(("N/A", "TEMP_N/A", "n/a", "temp_n/a"))
+OMIT_WORDS = frozenset(("OMIT", "TEMP_OMIT", "omit"))
+
+
+@dataclass(frozen=True)
+class File:
+    """One reference file; `date` is its rule's UseAfter, "" without one."""
+
+    name: str
+    date: str = ""
+
+
+@dataclass(frozen=True)
+class Files:
+    """Several files at once: rules that end in a tuple, or rules of equal weight without dates."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Files by word."""
+
+    names: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class NotApplicable:
+    """The rules say that no reference is needed; `why` is for people."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Omitted:
+    """The rules say that the type is to be left out of the results; `why` is for people."""
+
+    why: str
+
+
+Selection = File | Files | Table | NotApplicable | Omitted
+
+
+def special(word: str, why: str) -> NotApplicable | Omitted | None:
+    """Return what a special word stands for; None for a file's name."""
+    if word in NA_WORDS:
+        return NotApplicable(why)
+    return Omitted(why) if word in OMIT_WORDS else None
+
+
+class Rmap:
+    """The rules of one reference type of one instrument; immutable.
+
+    Parameters
+    ----------
+    mapping
+        The parsed `.rmap`.
+
+    Raises
+    ------
+    BadRulesError
+        If its rules or its conditions are malformed.
+
+    Attributes
+    ----------
+    name
+        File name.
+    filekind
+        Reference type, lower case.
+    keys
+        Header keys that its rules and conditions may look at.
+    date_keys
+        Those of them that hold the date: one, or date and time; () without dates.
+    """
+
+    def __init__(self, mapping: MappingFile) -> None:
+        self.name = mapping.name
+        self.filekind = mapping.text_value("filekind", "")
+        self.keys = _required_keys(mapping)
+        self._selector: Selector = build_selector(mapping)
+        self.date_keys = date_parameters(self._selector)
+        self._optional = mapping.text_value("reffile_required", "none").upper() not in ("YES", "NONE")
+        self._omit = self._condition(mapping, "rmap_omit")
+        self._relevant = self._condition(mapping, "rmap_relevance")
+        self._comments = frozenset(str(key).lower() for key in _tuple(mapping.header.get("comment_parkeys")))
+        self._key_relevant = self._key_conditions(mapping)
+
+    def select(self, header: Mapping[str, str]) -> Selection:
+        """Return what the rules choose for a header of normalised values with every key of the instrument.
+
+        Raises
+        ------
+        SelectionError
+            If they choose nothing and the type is required.
+        """
+        names = expression_names(header)
+        if self._omit is not None and self._holds(self._omit, names, default=False):
+            return Omitted(f"rmap_omit of {self.name}")
+        if self._relevant is not None and not self._holds(self._relevant, names, default=True):
+            return NotApplicable(f"rmap_relevance of {self.name}")
+        reduced = self._without_irrelevant(header)
+        try:
+            found = self._selector.choose(reduced)
+        except SelectionError as error:
+            if not self._optional:
+                raise
+            return NotApplicable(f"{self.name} does not require a file, and {error}")
+        return self._result(found)
+
+    def file_names(self) -> Iterator[str]:
+        """Return the name of each file that can be chosen, latest rules first, each once."""
+        seen: set[str] = set()
+        for found in self._selector.outcomes():
+            values = found.value.values() if isinstance(found.value, Mapping) else found.value
+            for name in (values,) if isinstance(values, str) else values:
+                if name not in seen and special(name, "") is None:
+                    seen.add(name)
+                    yield name
+
+    def _result(self, found: Found) -> Selection:
+        if isinstance(found.value, str):
+            return special(found.value, f"{self.name} says {found.value}") or File(found.value, found.date)
+        return Files(found.value) if isinstance(found.value, tuple) else Table(found.value)
+
+    def _without_irrelevant(self, header: Mapping[str, str]) -> Mapping[str, str]:
+        """Put N/A for the keys that the rmap's own conditions leave out, all judged by the header as it came."""
+        names = expression_names(dict.fromkeys(self.keys, UNDEFINED) | dict(header))
+        reduced = dict(header)
+        for key in self.keys:
+            condition = self._key_relevant.get(key.lower())
+            if key.lower() in self._comments:
+                reduced[key] = NA
+            elif condition is not None:
+                try:
+                    relevant = evaluate(condition, names)
+                except (LookupError, TypeError, RecursionError) as error:
+                    raise BadRulesError(self.name, f"parkey_relevance of {key}: {error}") from error
+                if not relevant:
+                    reduced[key] = NA
+        return reduced
+
+    def _holds(self, condition: ast.expr, names: Mapping[str, object], default: bool) -> bool:
+        try:
+            return bool(evaluate(condition, names))
+        except (LookupError, TypeError, RecursionError) as error:
+            # CRDS warns and goes on as if the condition were not there; so must this, or the choice differs.
+            logger.debug("%s: a condition cannot be judged: %s", self.name, error)
+            return default
+
+    def _condition(self, mapping: MappingFile, key: str) -> ast.expr | None:
+        if key not in mapping.header:
+            return None
+        return self._compiled(key, mapping.text_value(key, "").replace("always", "True"))
+
+    def _key_conditions(self, mapping: MappingFile) -> dict[str, ast.expr]:
+        table = mapping.header.get("parkey_relevance", {})
+        if not isinstance(table, Mapping):
+            raise BadRulesError(self.name, f"parkey_relevance is {table!r}; it must be a dictionary")
+        return {str(key).lower(): self._compiled(f"parkey_relevance of {key}", text) for key, text in table.items()}
+
+    def _compiled(self, what: str, text: Literal) -> ast.expr:
+        try:
+            return compile_expression(str(text), self.keys)
+        except ValueError as error:
+            raise BadRulesError(self.name, f"{what}: {error}") from error
+
+
+def _required_keys(mapping: MappingFile) -> tuple[str, ...]:
+    switch = mapping.text_value("reffile_switch", "none").upper()
+    switches = () if switch == "NONE" else (switch,)
+    groups = [_tuple(group) for group in mapping.parkey]
+    keys = [key for group in groups for key in group]
+    return tuple(str(key) for key in (*keys, *switches, *_tuple(mapping.header.get("extra_keys"))))
+
+
+def _tuple(value: Literal) -> tuple[Literal, ...]:
+    if value is None:
+        return ()
+    return value if isinstance(value, tuple) else (value,)
