@@ -1,10 +1,14 @@
-"""The settings of the daemon, the ramps, the calibration and the products: tables of `config.toml`."""
+"""The tables of `config.toml`: those of rtcal itself, and `Settings`, all that its commands read."""
 
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from refcache import RefcacheSettings
+from streams.endpoints import StreamsSettings
+from streams.fits_keys import FitsKeys
 from streams.messages import ReadHeader
+from streams.simulator import SimulatorSettings
 
 Seconds = Annotated[float, Meta(gt=0, le=1e9)]
 Mode = Literal["cds", "mcds", "utr"]
@@ -27,6 +31,7 @@ class DaemonSettings(Struct, frozen=True, forbid_unknown_fields=True):
     queue_reads: Annotated[int, Meta(ge=1, le=10_000)]
     hold_reads: Annotated[int, Meta(ge=0, le=100)]
     idle_frames: Annotated[float, Meta(gt=0, le=1e4)]
+    idle_s: Seconds
     heartbeat_s: Seconds
     preview_pixels: Annotated[int, Meta(ge=64, le=4096)]
     stop_s: Seconds
@@ -116,3 +121,17 @@ def detector_of(header: ReadHeader, tables: dict[str, DetectorSettings]) -> Dete
         saturation_dn=pick("saturation_dn"),
         reference_border=int(pick("reference_border")) if full else 0,
     )
+
+
+class Settings(Struct, frozen=True):
+    """The configuration, one field for each table."""
+
+    streams: StreamsSettings
+    daemon: DaemonSettings
+    ramp: RampSettings
+    calibration: CalibrationSettings
+    products: ProductSettings
+    refcache: RefcacheSettings
+    detectors: dict[str, DetectorSettings]
+    fits_keys: dict[str, FitsKeys]
+    simulator: SimulatorSettings

@@ -44,27 +44,37 @@ def coefficients(times_s: NDArray[np.float64], weights: NDArray[np.float64]) -> 
 def slope_tables(times_s: NDArray[np.float64], gain_e_per_dn: float) -> Tables:
     """Return the tables of the equal-weight least-squares slope for the first k of these reads.
 
-    Notes
-    -----
+    Reads may be in any order; the photon term then takes the earliest k times, which is exact for the
+    whole ramp and differs for a pixel that saturated only by the place of a late read.
+    """
+    mean, square = _moments(times_s)
+    usable = (np.arange(len(times_s)) >= 1) & (square > 1e-12)
+    safe = np.where(usable, square, 1.0)
+    columns = (mean, gain_e_per_dn / safe, square, _photon_terms(np.sort(times_s)))
+    return Tables(*(_table(column, usable) for column in columns))
+
+
+def _moments(times_s: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and sum of squares about it of the first 1, 2, ... times."""
+    centre = times_s.mean()
+    times = times_s - centre
+    k = np.arange(1, len(times) + 1)
+    mean = np.cumsum(times) / k
+    return mean + centre, np.cumsum(times**2) - k * mean**2
+
+
+def _photon_terms(times_s: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the photon coefficient of the slope of the first 1, 2, ... of ascending times.
+
     With `C_m` the sum of the times before read m and `A` the sum of squares, the tail weights are
-    `D_m = (m mean - C_m) / A`, so the photon term of every k follows from three running sums.
+    `D_m = (m mean - C_m) / A`, so the coefficient of every k follows from three running sums.
     """
     times = times_s - times_s.mean()
-    k = np.arange(1, len(times) + 1)
-    total = np.cumsum(times)
-    mean = total / k
-    square = np.cumsum(times**2) - k * mean**2
-    usable = (k >= 2) & (square > 1e-12)
-    before, steps = np.concatenate(([0.0], total[:-1])), np.diff(times, prepend=times[0])
-    index = k - 1
-    spread = (
-        np.cumsum(steps * before**2)
-        - 2 * mean * np.cumsum(steps * index * before)
-        + mean**2 * np.cumsum(steps * index.astype(float) ** 2)
-    )
-    safe = np.where(usable, square, 1.0)
-    columns = (mean + times_s.mean(), gain_e_per_dn / safe, square, spread / safe**2)
-    return Tables(*(_table(column, usable) for column in columns))
+    mean, square = _moments(times)
+    before, steps = np.concatenate(([0.0], np.cumsum(times)[:-1])), np.diff(times, prepend=times[0])
+    m = np.arange(len(times), dtype=np.float64)
+    spread = np.cumsum(steps * before**2) - 2 * mean * np.cumsum(steps * m * before) + mean**2 * np.cumsum(steps * m**2)
+    return np.asarray(spread / np.maximum(square, 1e-12) ** 2)
 
 
 def _table(column: NDArray[np.float64], usable: NDArray[np.bool_]) -> FloatTable:

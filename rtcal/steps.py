@@ -71,10 +71,8 @@ class ExposureSums:
     @classmethod
     def allocate(cls, shape: tuple[int, int]) -> "ExposureSums":
         """Allocate the sums, empty."""
-        sums = cls(
-            *(plane(shape, np.float32, order) for order in (7, 8, 9)),
-            saturated_from=plane(shape, np.uint16, 10),
-        )
+        w_sum, w_rate, w_photon = (plane(shape, np.float32, order) for order in (7, 8, 9))
+        sums = cls(w_sum, w_rate, w_photon, plane(shape, np.uint16, 10))
         sums.clear()
         return sums
 
@@ -283,8 +281,11 @@ def finish_pixels(rate: FloatImage, err: FloatImage, dq: FlagImage, bad_pixels: 
 
 
 def sample_steps(shape: tuple[int, int], most: int = 300_000) -> slice:
-    """Return the step that takes at most about `most` pixels of an image, the same in rows and columns."""
-    return slice(None, None, max(1, int(np.ceil(np.sqrt(shape[0] * shape[1] / most)))))
+    """Return the step that takes at most about `most` pixels of an image, the same in rows and columns.
+
+    It is odd, so that both column parities and all channels of a detector are seen.
+    """
+    return slice(None, None, int(np.ceil(np.sqrt(shape[0] * shape[1] / most))) | 1)
 
 
 def sample_median(image: FloatImage, dq: FlagImage) -> float:

@@ -1,0 +1,1 @@
+"""The commands of `rtcal`, a file for each."""

@@ -1,0 +1,108 @@
+"""What the commands share: options, the configuration with them applied, and messages to the user."""
+
+import logging
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from rtcal.config import Mode, Settings
+from rtcal.errors import UsageError
+from streams import settings as settings_file
+
+REFTYPES = ("dark", "badpix", "sky", "flat")
+
+console = Console(stderr=True, highlight=False)
+"""People read standard error; standard output is for what a program may read."""
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="Configuration file; it needs only the keys that it changes.")
+]
+OverrideOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--override",
+        metavar="TYPE=FILE|N/A",
+        help=f"Use FILE as the reference of TYPE ({', '.join(REFTYPES)}), or leave the step out. Repeatable.",
+    ),
+]
+ModeOption = Annotated[str | None, typer.Option("--mode", help="Slope estimate: auto, utr, cds or mcds.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Write the result as JSON to standard output.")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens to standard error.")]
+
+
+def start_logging(verbose: bool) -> None:
+    """Log warnings, or with `verbose` everything of interest, to standard error."""
+    handler = RichHandler(console=console, show_path=False, rich_tracebacks=False)
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", handlers=[handler])
+
+
+def load_settings(
+    config: Path | None, *, override: list[str] | None = None, mode: str | None = None, **tables: dict[str, Any]
+) -> Settings:
+    """Read the configuration and apply options to it.
+
+    Parameters
+    ----------
+    config
+        The user's file, or None.
+    override
+        `TYPE=FILE` or `TYPE=N/A` for references.
+    mode
+        Slope estimate.
+    **tables
+        For a table the keys to change, e.g. `streams={"reads": "tcp://127.0.0.1:5000"}`; None leaves a key.
+
+    Raises
+    ------
+    UsageError
+        If an option's value is wrong; says which values are right.
+    """
+    settings = settings_file.load(config, Settings)
+    changes: dict[str, dict[str, Any]] = {name: dict(keys) for name, keys in tables.items()}
+    if override:
+        changes.setdefault("refcache", {})["override"] = {
+            **settings.refcache.override,
+            **dict(_parse_override(text) for text in override),
+        }
+    if mode is not None:
+        if mode not in ("auto", *get_args(Mode)):
+            raise UsageError(f"--mode {mode}: choose auto, {', '.join(get_args(Mode))}")
+        changes.setdefault("ramp", {})["mode"] = mode
+    for table, keys in changes.items():
+        keys = {key: value for key, value in keys.items() if value is not None}
+        settings = msgspec.structs.replace(
+            settings, **{table: msgspec.structs.replace(getattr(settings, table), **keys)}
+        )
+    return settings
+
+
+def _parse_override(text: str) -> tuple[str, str]:
+    reftype, equals, value = text.partition("=")
+    if not equals or not value or reftype.lower() not in REFTYPES:
+        raise UsageError(f"--override {text}: write TYPE=FILE or TYPE=N/A with TYPE one of {', '.join(REFTYPES)}")
+    if value.upper() != "N/A" and not Path(value).is_file():
+        raise UsageError(f"--override {text}: there is no file {value}")
+    return reftype.lower(), value
+
+
+def progress_bar() -> Progress:
+    """Return a progress bar on standard error that disappears when done; silent where that is no terminal."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+def say(text: str) -> None:
+    """Tell the person at the terminal something."""
+    console.print(text, markup=False, soft_wrap=True)

@@ -1,0 +1,301 @@
+"""One exposure of one detector: its reads summed into ramps, its ramps into a frame."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+
+import rtcal
+from rtcal import steps
+from rtcal.bands import Bands
+from rtcal.calibration import Calibration
+from rtcal.config import CalibrationSettings, Detector, Mode
+from rtcal.errors import ReadRejected
+from rtcal.estimator import Ends, Tables, end_factors, slope_tables
+from rtcal.steps import ExposureSums, RampPlanes, RawImage
+from streams.clock import NS
+from streams.dq import Dq
+from streams.messages import Frame, FrameHeader, Read, ReadHeader
+
+MAX_READS = 65_000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How an exposure is to be reduced; fixed when its first read comes."""
+
+    mode: Mode
+    reads_per_end: int
+    ceiling_dn: float
+    detector: Detector
+
+    def ends_of(self, header: ReadHeader) -> int:
+        """Return the number of reads at each end: 1 for CDS, m for MCDS if 2 m were planned, 0 for UTR."""
+        if self.mode == "mcds":
+            return min(self.reads_per_end, header.reads_planned // 2)
+        return 1 if self.mode == "cds" else 0
+
+
+@dataclass(eq=False)
+class Buffers:
+    """The planes of one detector, allocated once and used for every exposure of the same shape and dtype."""
+
+    planes: RampPlanes
+    sums: ExposureSums
+
+    @classmethod
+    def fit_for(cls, read: Read, old: "Buffers | None") -> "Buffers":
+        """Return `old` if it fits the read, else new buffers."""
+        shape = (read.data.shape[0], read.data.shape[1])
+        if old is not None and old.planes.first.shape == shape and old.planes.first.dtype == read.data.dtype:
+            return old
+        return cls(RampPlanes.allocate(shape, read.data.dtype), ExposureSums.allocate(shape))
+
+
+@dataclass
+class Ramp:
+    """The reads used so far in the ramp that is open."""
+
+    opening: ReadHeader
+    reads: list[int] = field(default_factory=list)
+    times_ns: list[int] = field(default_factory=list)
+    rejected: int = 0
+    last: RawImage | None = None
+
+    @property
+    def lost(self) -> int:
+        """Reads that should have come before the latest one, and did not."""
+        return max(self.reads, default=-1) + 1 - len(self.reads) - self.rejected
+
+    def times_s(self) -> np.ndarray:
+        """Return the times of the reads used [s], from the middle of the planned ramp."""
+        times = (np.array(self.times_ns, np.int64) - self.times_ns[0]) / NS
+        return np.asarray(times - self.middle_s, np.float64)
+
+    @property
+    def middle_s(self) -> float:
+        """Half of the planned length [s], 0 if it is not known."""
+        return max(self.opening.reads_planned - 1, 0) * self.opening.frame_time_ns / NS / 2
+
+    @property
+    def length_s(self) -> float:
+        """Time from the first to the last read used [s]."""
+        return (max(self.times_ns) - min(self.times_ns)) / NS if self.times_ns else 0.0
+
+    @property
+    def is_complete(self) -> bool:
+        """True once every planned read has come or the last one has."""
+        planned = self.opening.reads_planned
+        return planned > 0 and max(self.reads, default=-1) + 1 >= planned
+
+
+class Exposure:
+    """The sums of one exposure, from its first read to its last frame.
+
+    Parameters
+    ----------
+    opening
+        The first read that came of it.
+    plan
+        Mode, saturation, detector.
+    calibration
+        The references of its setup.
+    buffers
+        Planes to work in; this exposure owns them until the next one begins.
+    bands
+        The pool of threads.
+    """
+
+    def __init__(self, opening: Read, plan: Plan, calibration: Calibration, buffers: Buffers, bands: Bands) -> None:
+        self.opening = opening.header
+        self.plan = plan
+        self.calibration = calibration
+        self.ramp: Ramp | None = None
+        self.ramps = 0
+        self.counts: Counter[str] = Counter()
+        self.notes: list[str] = []
+        self._buffers = buffers
+        self._bands = bands
+        self._effective_s = 0.0
+        self._first_ns = self._last_ns = opening.header.time_ns
+        self._whole = True
+        self.last_ramp_index = opening.header.ramp
+        buffers.sums.clear()
+
+    def add(self, read: Read) -> None:
+        """Add a read to the ramp that is open, or open the ramp with it.
+
+        Raises
+        ------
+        ReadRejected
+            If the read has another shape or dtype than the exposure, came twice, or (`late`) arrived out of
+            order in a mode that needs the order.
+        """
+        planes = self._buffers.planes
+        if read.data.shape != planes.first.shape or read.data.dtype != planes.first.dtype:
+            self._reject()
+            found = f"{read.data.shape} {read.data.dtype}"
+            raise ReadRejected("mismatched", f"read is {found}, the exposure {planes.first.shape} {planes.first.dtype}")
+        # Read-only, wherever it came from: one type for the kernels, compiled once.
+        pixels = read.data.view()
+        pixels.setflags(write=False)
+        read = Read(read.header, pixels)
+        if self.ramp is None:
+            self._open_ramp(read)
+        else:
+            self._add_to(self.ramp, read)
+
+    def _reject(self) -> None:
+        if self.ramp is not None:
+            self.ramp.rejected += 1
+
+    def _open_ramp(self, read: Read) -> None:
+        self.ramp = Ramp(read.header)
+        self.last_ramp_index = read.header.ramp
+        steps.start_ramp(self._buffers.planes, read.data, self._bands, ends=self.plan.mode == "mcds")
+        self._take(self.ramp, read)
+
+    def _add_to(self, ramp: Ramp, read: Read) -> None:
+        index, time_ns = read.header.read, read.header.time_ns
+        if index in ramp.reads or time_ns in ramp.times_ns:
+            raise ReadRejected("duplicates", f"read {index} of ramp {read.header.ramp} came twice")
+        if len(ramp.reads) >= MAX_READS:
+            raise ReadRejected("too_many", f"a ramp holds at most {MAX_READS} reads")
+        ordered = index > ramp.reads[-1]
+        if ordered != (time_ns > ramp.times_ns[-1]):
+            self._reject()
+            raise ReadRejected("bad_time", f"read {index} has a time that contradicts its place in the ramp")
+        if not ordered and self.plan.mode != "utr":
+            self._reject()
+            raise ReadRejected("late", f"read {index} came late; {self.plan.mode} needs its reads in order")
+        self._take(ramp, read)
+
+    def _take(self, ramp: Ramp, read: Read) -> None:
+        """Put a read into the sums; the ramp's first one is their zero level and only checked for saturation."""
+        planes = self._buffers.planes
+        time_ns = read.header.time_ns
+        time_s = (time_ns - (ramp.times_ns[0] if ramp.times_ns else time_ns)) / NS - ramp.middle_s
+        steps.add_read(planes, read.data, time_s, self.plan.ceiling_dn, len(ramp.reads), self._bands)
+        if self.plan.mode == "mcds":
+            self._take_end(read)
+        ramp.reads.append(read.header.read)
+        ramp.times_ns.append(time_ns)
+        ramp.last = read.data
+        self._first_ns, self._last_ns = min(self._first_ns, time_ns), max(self._last_ns, time_ns)
+
+    def _take_end(self, read: Read) -> None:
+        planes, m = self._buffers.planes, self.plan.ends_of(self.opening)
+        if read.header.read < m:
+            steps.add_end(planes.head, planes.first, read.data, self._bands)
+        if read.header.read >= self.opening.reads_planned - m >= m:
+            steps.add_end(planes.tail, planes.first, read.data, self._bands)
+
+    def tables(self) -> Tables:
+        """Return the slope tables of the open ramp's reads."""
+        if self.ramp is None:
+            raise ValueError("no ramp is open")
+        return slope_tables(self.ramp.times_s(), self.plan.detector.gain_e_per_dn)
+
+    def preview(self, binning: int) -> tuple[np.ndarray, np.ndarray]:
+        """Bin the latest read [DN] and the provisional rate [e-/s] of the open ramp."""
+        if self.ramp is None or self.ramp.last is None:
+            raise ValueError("no ramp is open")
+        planes, dq = self._buffers.planes, self.calibration.static_dq
+        return steps.preview(planes, self.tables(), self.ramp.last, dq, binning, self._bands)
+
+    def close_ramp(self, *, aborted: bool = False) -> None:
+        """Fit the open ramp and add it to the exposure."""
+        ramp, self.ramp = self.ramp, None
+        if ramp is None:
+            return
+        planned = ramp.opening.reads_planned
+        expected = max(ramp.reads) + 1 if aborted or not planned else planned
+        lost = max(expected - len(ramp.reads) - ramp.rejected, 0)
+        self._whole = self._whole and not aborted and lost == 0 and ramp.rejected == 0
+        self.counts.update(used=len(ramp.reads), lost=lost, rejected=ramp.rejected)
+        tables = slope_tables(ramp.times_s(), self.plan.detector.gain_e_per_dn)
+        ends = self._ends(ramp)
+        steps.close_ramp(self._buffers.planes, tables, ends, self._buffers.sums, self._bands)
+        steps.note_saturation(self._buffers.planes, np.array(ramp.reads, np.uint16), self._buffers.sums)
+        self._effective_s += ramp.length_s
+        self.ramps += 1
+
+    def _ends(self, ramp: Ramp) -> Ends | None:
+        """Return the two ends of a CDS or MCDS ramp; None where the least-squares slope has to serve."""
+        if self.plan.mode == "utr":
+            return None
+        index, m, planned = np.array(ramp.reads), self.plan.ends_of(self.opening), self.opening.reads_planned
+        near, far = index < m, index >= planned - m
+        if self.plan.mode == "cds":
+            # The nearest surviving reads: what a lost end leaves is still right by its time stamps.
+            near, far = index == index[0], index == index[-1]
+            planes = self._buffers.planes
+            planes.head[:] = 0
+            planes.tail[:] = 0
+            if ramp.last is not None:
+                steps.add_end(planes.tail, planes.first, ramp.last, self._bands)
+        ends = end_factors(ramp.times_s(), near, far, self.plan.detector.gain_e_per_dn)
+        if ends is None:
+            self._note(f"ramp {ramp.opening.ramp} has no two ends for {self.plan.mode.upper()}; its slope was used")
+        return ends
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes and len(self.notes) < 32:
+            self.notes.append(text)
+
+    def frame(
+        self, settings: CalibrationSettings, *, sequence: int, revision: int, final: bool, published_ns: int
+    ) -> Frame:
+        """Calibrate what the closed ramps have given.
+
+        Returns
+        -------
+        Frame
+            Rate and error in e-/s; NaN with DO_NOT_USE where no ramp gave a slope and no neighbour helped.
+        """
+        sums, calibration = self._buffers.sums, self.calibration
+        dark, sky = calibration.dark(), calibration.sky(sums, settings)
+        subtrahends = [part for part in (dark, sky.part if sky else None) if part is not None]
+        rate, err, dq = steps.calibrate_frame(
+            sums,
+            calibration.static_dq,
+            int(Dq.MISSING_READ) if self.counts["lost"] else 0,
+            self.plan.detector.read_noise_e,
+            subtrahends,
+            calibration.flat(),
+            self._bands,
+        )
+        steps.finish_pixels(rate, err, dq, settings.bad_pixels, self._bands)
+        opening, detector = self.opening, self.plan.detector
+        header = FrameHeader(
+            instrument=opening.instrument,
+            detector=opening.detector,
+            sequence=sequence,
+            time_ns=self._last_ns,
+            exposure_id=opening.exposure_id,
+            revision=revision,
+            ramps=self.ramps,
+            ramps_planned=opening.ramps_planned,
+            reads_planned=opening.reads_planned,
+            mode=self.plan.mode,
+            reads_per_end=self.plan.ends_of(opening),
+            effective_s=self._effective_s,
+            first_read_ns=self._first_ns,
+            published_ns=published_ns,
+            reads_used=self.counts["used"],
+            reads_lost=self.counts["lost"],
+            reads_rejected=self.counts["rejected"],
+            complete=self._whole and self.ramps >= opening.ramps_planned,
+            final=final,
+            gain_e_per_dn=detector.gain_e_per_dn,
+            read_noise_e=detector.read_noise_e,
+            saturation_dn=detector.saturation_dn,
+            sky_scale=sky.part.scale if sky else None,
+            setup=opening.setup,
+            references=calibration.provenance(sky),
+            crds_context=calibration.references.crds_context,
+            crds_sha1=calibration.references.crds_sha1,
+            software=f"rtcal {rtcal.__version__}",
+            notes=list(self.notes),
+        )
+        return Frame(header, rate, err, dq, sums.saturated_from.copy())

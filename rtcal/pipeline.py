@@ -1,0 +1,249 @@
+"""The pipeline of one detector: messages in, previews and frames out.
+
+It is the same object live, replayed and offline, and it looks at no clock that could reach a pixel:
+time limits live in the daemon, which calls `finish_ramp` when a ramp's end does not come.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from refcache import ReferenceSet
+from rtcal.bands import Bands
+from rtcal.calibration import Calibration
+from rtcal.config import CalibrationSettings, DetectorSettings, Mode, RampSettings, detector_of
+from rtcal.errors import ReadRejected
+from rtcal.exposure import Buffers, Exposure, Plan
+from streams.clock import Clock
+from streams.messages import DetectorStatus, Frame, Message, Observe, Preview, PreviewHeader, Read, ReadHeader
+from streams.ordering import Resequencer
+
+
+class References(Protocol):
+    """What the pipeline asks of the reference store; it never raises."""
+
+    def select(
+        self,
+        setup: Mapping[str, str | int | float | bool],
+        shape: tuple[int, int],
+        mode: Mode,
+        exposure_time_ns: int,
+    ) -> ReferenceSet:
+        """Return the references for a setup, each with its status."""
+        ...
+
+
+@dataclass(frozen=True)
+class PipelineSettings:
+    """The tables of the configuration that a pipeline needs."""
+
+    ramp: RampSettings
+    calibration: CalibrationSettings
+    detectors: dict[str, DetectorSettings]
+    hold_reads: int
+    preview_pixels: int
+
+
+class Pipeline:
+    """Everything that happens to the messages of one detector, in their order.
+
+    Parameters
+    ----------
+    settings
+        The tables of the configuration.
+    references
+        Chooses the references of a setup, from memory.
+    bands
+        The pool of threads.
+    clock
+        For `published_ns` alone.
+    """
+
+    def __init__(self, settings: PipelineSettings, references: References, bands: Bands, clock: Clock) -> None:
+        self.counters: Counter[str] = Counter()
+        self._settings = settings
+        self._references = references
+        self._bands = bands
+        self._clock = clock
+        self._order = Resequencer(settings.hold_reads)
+        self._exposure: Exposure | None = None
+        self._buffers: Buffers | None = None
+        self._calibration: Calibration | None = None
+        self._sequences: Counter[str] = Counter()
+        self._latest: ReadHeader | None = None
+        self._ended: tuple[str, int] | None = None
+        self._revision = 0
+
+    def process(self, message: Message, *, preview: bool = True) -> Iterator[Message]:
+        """Take one message; yield what follows from it.
+
+        Parameters
+        ----------
+        message
+            A read or an event of this detector; other kinds are counted and ignored.
+        preview
+            False leaves out the preview of a read (the daemon is behind, or nobody looks).
+        """
+        match message:
+            case Read():
+                for read in self._order.push(message):
+                    yield from self._read(read, preview=preview)
+            case Observe():
+                yield from self._observe(message)
+            case _:
+                self.counters["ignored"] += 1
+
+    def finish_ramp(self, *, aborted: bool = True) -> Iterator[Message]:
+        """End the open ramp with the reads that are there (no more will come): its frame."""
+        for read in self._order.flush():
+            yield from self._read(read, preview=False)
+        yield from self._close_ramp(aborted=aborted)
+
+    def forget(self) -> None:
+        """Drop the open exposure, after a fault inside; the next one starts clean."""
+        self._exposure = None
+        self._buffers = None
+        self._calibration = None
+        self._order = Resequencer(self._settings.hold_reads)
+
+    @property
+    def ramp_open(self) -> bool:
+        """True while reads of a ramp are in the sums and its frame is not out."""
+        return self._exposure is not None and self._exposure.ramp is not None
+
+    @property
+    def latest(self) -> ReadHeader | None:
+        """The header of the latest read that was used."""
+        return self._latest
+
+    def status(self, queued: int = 0, latency_s: float | None = None) -> DetectorStatus:
+        """Say where the pipeline stands."""
+        latest = self._latest
+        references = [] if self._calibration is None else self._calibration.provenance()
+        return DetectorStatus(
+            exposure_id=latest.exposure_id if latest else "",
+            ramp=latest.ramp if latest else 0,
+            read=latest.read if latest else 0,
+            reads_planned=latest.reads_planned if latest else 0,
+            queued=queued,
+            latency_s=latency_s,
+            counters=dict(self.counters + self._order.counters),
+            references=references,
+        )
+
+    def _read(self, read: Read, *, preview: bool) -> Iterator[Message]:
+        header = read.header
+        if self._ended == (header.exposure_id, header.ramp):
+            self.counters["late"] += 1
+            return
+        exposure = self._exposure
+        if exposure is not None and self._is_new_ramp(exposure, header):
+            yield from self._close_ramp(aborted=False)
+        if exposure is None or exposure.opening.exposure_id != header.exposure_id:
+            exposure = self._exposure = self._open(read)
+        try:
+            exposure.add(read)
+        except ReadRejected as rejected:
+            self.counters[f"rejected_{rejected.cause}"] += 1
+            return
+        self.counters["reads_used"] += 1
+        self._latest = header
+        if preview:
+            yield self._preview(exposure, header)
+        if exposure.ramp is not None and exposure.ramp.is_complete:
+            yield from self._close_ramp(aborted=False)
+
+    @staticmethod
+    def _is_new_ramp(exposure: Exposure, header: ReadHeader) -> bool:
+        if exposure.opening.exposure_id != header.exposure_id:
+            return True
+        return exposure.ramp is not None and exposure.last_ramp_index != header.ramp
+
+    def _observe(self, message: Observe) -> Iterator[Message]:
+        exposure = self._exposure
+        ours = exposure is not None and message.header.exposure_id == exposure.opening.exposure_id
+        match message.header.name:
+            case "ExposureEnd" | "ObserveEnd" if ours:
+                yield from self.finish_ramp(aborted=False)
+                self._exposure = None
+            case "ExposureAborted" if ours:
+                self.counters["aborted"] += 1
+                yield from self.finish_ramp(aborted=True)
+                self._exposure = None
+            case "ReadoutFailed":
+                self.counters["readouts_failed"] += 1
+        self.counters["events"] += 1
+
+    def _open(self, read: Read) -> Exposure:
+        header = read.header
+        shape = (read.data.shape[0], read.data.shape[1])
+        detector = detector_of(header, self._settings.detectors)
+        mode = self._settings.ramp.mode_of(header)
+        setup = {"INSTRUME": header.instrument, "DETECTOR": header.detector, **header.setup}
+        references = self._references.select(setup, shape, mode, header.time_ns)
+        self._calibration = Calibration.build(references, shape, detector.reference_border, self._calibration)
+        self._buffers = Buffers.fit_for(read, self._buffers)
+        ceiling = detector.saturation_dn * self._settings.ramp.saturation_fraction
+        plan = Plan(mode, self._settings.ramp.reads_per_end, ceiling, detector)
+        self._revision = 0
+        self.counters["exposures"] += 1
+        return Exposure(read, plan, self._calibration, self._buffers, self._bands)
+
+    def _close_ramp(self, *, aborted: bool) -> Iterator[Message]:
+        exposure = self._exposure
+        if exposure is None or exposure.ramp is None:
+            return
+        opening = exposure.ramp.opening
+        lost_before = exposure.counts["lost"]
+        exposure.close_ramp(aborted=aborted)
+        self.counters["reads_lost"] += exposure.counts["lost"] - lost_before
+        self._ended = (opening.exposure_id, opening.ramp)
+        self.counters["ramps"] += 1
+        yield self._frame(exposure, final=aborted or opening.ramp + 1 >= opening.ramps_planned)
+
+    def _frame(self, exposure: Exposure, *, final: bool) -> Frame:
+        frame = exposure.frame(
+            self._settings.calibration,
+            sequence=self._next("frame"),
+            revision=self._revision,
+            final=final,
+            published_ns=self._clock.tai_ns(),
+        )
+        self._revision += 1
+        self.counters["frames"] += 1
+        return frame
+
+    def _preview(self, exposure: Exposure, header: ReadHeader) -> Preview:
+        ramp = exposure.ramp
+        shape = (exposure.calibration.static_dq.shape[0], exposure.calibration.static_dq.shape[1])
+        binning = max(1, -(-max(shape) // self._settings.preview_pixels))
+        raw, rate = exposure.preview(binning)
+        return Preview(
+            PreviewHeader(
+                instrument=header.instrument,
+                detector=header.detector,
+                sequence=self._next("preview"),
+                time_ns=header.time_ns,
+                exposure_id=header.exposure_id,
+                ramp=header.ramp,
+                read=header.read,
+                ramps_planned=header.ramps_planned,
+                reads_planned=header.reads_planned,
+                reads_used=len(ramp.reads) if ramp else 0,
+                reads_lost=ramp.lost if ramp else 0,
+                effective_s=ramp.length_s if ramp else 0.0,
+                binning=binning,
+                full_shape=shape,
+                published_ns=self._clock.tai_ns(),
+                setup=header.setup,
+            ),
+            raw,
+            rate,
+        )
+
+    def _next(self, kind: str) -> int:
+        """Return the sequence number of the next message of a kind."""
+        number = self._sequences[kind]
+        self._sequences[kind] += 1
+        return number

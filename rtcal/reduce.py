@@ -1,0 +1,88 @@
+"""The same pipeline offline: a recording or FITS reads in, frames out, nothing dropped."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from rtcal.bands import Bands
+from rtcal.config import Settings
+from rtcal.pipeline import Pipeline, PipelineSettings, References
+from streams.clock import Clock
+from streams.messages import Frame, Message, Read
+from streams.sources import Source
+
+
+def pipeline_settings(settings: Settings) -> PipelineSettings:
+    """Return the part of the configuration that a pipeline needs."""
+    return PipelineSettings(
+        ramp=settings.ramp,
+        calibration=settings.calibration,
+        detectors=settings.detectors,
+        hold_reads=settings.daemon.hold_reads,
+        preview_pixels=settings.daemon.preview_pixels,
+    )
+
+
+class Reducer:
+    """Reduces whatever a source gives, until it is exhausted.
+
+    Parameters
+    ----------
+    settings
+        The whole configuration.
+    references
+        The store.
+    bands
+        The pool of threads.
+    clock
+        For `published_ns` alone.
+    """
+
+    def __init__(self, settings: Settings, references: References, bands: Bands, clock: Clock) -> None:
+        self.pipelines: dict[tuple[str, str], Pipeline] = {}
+        self._settings = pipeline_settings(settings)
+        self._references = references
+        self._bands = bands
+        self._clock = clock
+
+    def frames(self, source: Source, on_message: Callable[[Message], None] | None = None) -> Iterator[Frame]:
+        """Yield the frames of a source's reads; ramps that are open at its end come out as they are.
+
+        Parameters
+        ----------
+        source
+            Read until it is exhausted.
+        on_message
+            Called with each message before it is reduced, for a progress bar.
+        """
+        while not source.exhausted:
+            message = source.receive(0.0)
+            if message is not None:
+                if on_message is not None:
+                    on_message(message)
+                yield from self._frames_of(message)
+        for pipeline in self.pipelines.values():
+            yield from _only_frames(pipeline.finish_ramp(aborted=False))
+
+    @property
+    def counters(self) -> Counter[str]:
+        """The counters of all detectors together."""
+        total: Counter[str] = Counter()
+        for pipeline in self.pipelines.values():
+            total.update(pipeline.status().counters)
+        return total
+
+    def _frames_of(self, message: Message) -> Iterator[Frame]:
+        header = message.header
+        if header.detector == "ALL":
+            wanted = list(self.pipelines.values())
+        else:
+            key = (header.instrument, header.detector)
+            if key not in self.pipelines and isinstance(message, Read):
+                self.pipelines[key] = Pipeline(self._settings, self._references, self._bands, self._clock)
+            wanted = [self.pipelines[key]] if key in self.pipelines else []
+        for pipeline in wanted:
+            yield from _only_frames(pipeline.process(message, preview=False))
+
+
+def _only_frames(messages: Iterator[Message]) -> Iterator[Frame]:
+    return (message for message in messages if isinstance(message, Frame))

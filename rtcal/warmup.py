@@ -1,0 +1,84 @@
+"""Compile every kernel before a socket opens, by reducing a tiny exposure of each kind."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from refcache import Chosen, Dark, Flat, ReferenceSet, Sky
+from rtcal.bands import Bands
+from rtcal.calibration import Calibration
+from rtcal.config import CalibrationSettings, Detector, Mode
+from rtcal.exposure import Buffers, Exposure, Plan
+from streams.messages import Read, ReadHeader
+
+SIDE = 16
+
+
+def compile_kernels(settings: CalibrationSettings, bands: Bands) -> None:
+    """Run every kernel once for every type of read, so that no live read waits for a compiler."""
+    detector = Detector(gain_e_per_dn=2.0, read_noise_e=9.0, saturation_dn=50_000.0, reference_border=1)
+    modes: tuple[Mode, ...] = ("utr", "cds", "mcds")
+    for dtype in ("<u2", "<f4"):
+        for mode in modes:
+            exposure = None
+            for index in range(4):
+                read = _read(index, dtype)
+                if exposure is None:
+                    plan = Plan(mode, 2, 40_000.0, detector)
+                    calibration = Calibration.build(_references(), (SIDE, SIDE), 1)
+                    exposure = Exposure(read, plan, calibration, Buffers.fit_for(read, None), bands)
+                exposure.add(read)
+                exposure.preview(2)
+            assert exposure is not None
+            exposure.close_ramp()
+            for bad_pixels in ("repair", "nan"):
+                how = CalibrationSettings(**{**_as_dict(settings), "bad_pixels": bad_pixels})
+                exposure.frame(how, sequence=0, revision=0, final=True, published_ns=0)
+
+
+def _as_dict(settings: CalibrationSettings) -> dict[str, Any]:
+    return {name: getattr(settings, name) for name in settings.__struct_fields__}
+
+
+def _read(index: int, dtype: str) -> Read:
+    header = ReadHeader(
+        instrument="WARMUP",
+        detector="WARMUP",
+        sequence=index,
+        time_ns=index * 10**9,
+        exposure_id="warm-up",
+        ramp=0,
+        read=index,
+        reads_planned=4,
+        frame_time_ns=10**9,
+    )
+    data = np.full((SIDE, SIDE), 1000 * (index + 1), dtype)
+    data[3, 3] = 50_000
+    return Read(header, data)
+
+
+def _references() -> ReferenceSet:
+    plane, dq = np.ones((SIDE, SIDE), np.float32), np.zeros((SIDE, SIDE), np.uint32)
+    plane.setflags(write=False)  # as references are: the type that kernels are compiled for
+    dq.setflags(write=False)
+    header: Mapping[str, Any] = {}
+    common: dict[str, Any] = {
+        "name": "warm-up",
+        "path": None,
+        "sha256": "",
+        "useafter": "",
+        "pedigree": "",
+        "header": header,
+    }
+    dark = Dark(rate=plane, err=plane, dq=dq, **common)
+    sky = Sky(rate=plane, err=plane, dq=dq, **common)
+    flat = Flat(flat=plane, err=plane, dq=dq, **common)
+    return ReferenceSet(
+        crds_context="",
+        crds_sha1="",
+        dark=Chosen("dark", "OK", dark, None, ""),
+        badpix=Chosen("badpix", "MISSING", None, None, ""),
+        sky=Chosen("sky", "OK", sky, None, ""),
+        flat=Chosen("flat", "OK", flat, None, ""),
+    )
