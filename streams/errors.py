@@ -35,3 +35,11 @@ class ReadsError(StreamsError, ValueError):
 
 class RecordingError(StreamsError, OSError):
     """A recording that cannot be written or read."""
+
+
+class ImageError(StreamsError, OSError):
+    """An image file that cannot be written or read back: names the file and the remedy."""
+
+
+class ReferencesError(StreamsError, OSError):
+    """Simulated references or truth that cannot be written: names the directory and the remedy."""
