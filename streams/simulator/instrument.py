@@ -13,7 +13,7 @@ OBSCURATION = 0.12
 PIXEL_CM = 1e-3
 """10 um pixels of an H4RG-10."""
 REFERENCE_BORDER = 4
-MOSAIC = {"IMG1": (0, 0), "IMG2": (0, 1), "IMG3": (1, 0), "IMG4": (1, 1)}
+MOSAIC = {"IMG1": (1, 0), "IMG2": (1, 1), "IMG3": (0, 0), "IMG4": (0, 1)}
 """Place (row, column) of each imager detector, counted from the lower left."""
 GAP_PX = 300
 """Gap between the detectors of a full-size mosaic, 1.2 arcsec."""

@@ -13,7 +13,7 @@ from streams.simulator.instrument import GAP_PX, MOSAIC, random_for
 from streams.simulator.psf import FINE, STAMP, Psf, moffat
 from streams.simulator.settings import SimulatorSettings
 
-_CLUSTERS = ((0.33, 0.33, 0.12, 0.40), (0.74, 0.72, 0.06, 0.20))
+_CLUSTERS = ((0.33, 0.67, 0.12, 0.40), (0.74, 0.28, 0.06, 0.20))
 """Centre x, y and scale radius over the field's side, and share of the stars; the rest lies evenly."""
 _LUMINOSITY_SLOPE = 0.30
 """Stars of magnitude m go as 10^(0.3 m): many faint ones, as in a cluster."""
@@ -43,14 +43,18 @@ class Stars:
 def detector_origin(detector: str, size: int) -> tuple[int, int]:
     """Return where (x, y) a detector's first pixel lies in the field [px]."""
     row, column = MOSAIC[detector]
-    pitch = size + round(GAP_PX * size / 4096)
-    return column * pitch, row * pitch
+    return column * _pitch_px(size), row * _pitch_px(size)
+
+
+def _pitch_px(size: int) -> int:
+    """Distance between detectors; a smaller detector's gaps shrink with it."""
+    return size + round(GAP_PX * size / 4096)
 
 
 def draw_field(settings: SimulatorSettings) -> Stars:
     """Draw the stars of the whole field: two clusters and an even background of stars."""
     random = random_for(settings.seed, "stars")
-    side_px = settings.size + detector_origin("IMG4", settings.size)[0]
+    side_px = settings.size + _pitch_px(settings.size)
     count = round(settings.stars_per_mpx * side_px**2 / 1e6)
     places = random.uniform(0, side_px, (2, count))
     first = 0
