@@ -1,0 +1,124 @@
+"""The server: Bokeh's, with the image pane's websocket and the page's own files beside it.
+
+Everything that moves reaches a page through that websocket, and the Bokeh models are mutated in the
+browser alone. So a page works on after the server was started again.
+"""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from functools import partial
+from socket import socket
+
+from bokeh.application import Application
+from bokeh.application.handlers.function import FunctionHandler
+from bokeh.server.server import BaseServer
+from bokeh.server.tornado import BokehTornado
+from bokeh.settings import settings as bokeh_settings
+from tornado.httpserver import HTTPServer
+from tornado.ioloop import IOLoop, PeriodicCallback
+from tornado.netutil import bind_sockets
+from tornado.web import StaticFileHandler
+
+from dashboards.feed import Feed
+from dashboards.image import Hub, Viewer
+from dashboards.page import STATIC, make_document
+from dashboards.settings import DashboardSettings
+from streams.errors import EndpointError
+
+PING_S = 10
+UNUSED_SESSION_MS = 10_000
+
+
+class PageFiles(StaticFileHandler):
+    """The page's scripts and styles, asked for anew each time so that an update is seen at once."""
+
+    def set_extra_headers(self, path: str) -> None:  # noqa: ARG002
+        """Let no browser keep an old version."""
+        self.set_header("Cache-Control", "no-cache")
+
+
+class Dashboard:
+    """A listening server and what it serves, on the event loop of the thread that makes it.
+
+    Parameters
+    ----------
+    feed
+        Where snapshots come from; it stays the caller's.
+    settings
+        Table `[dashboard]`.
+    port
+        Overrides the settings' port; 0 lets the system choose.
+
+    Raises
+    ------
+    EndpointError
+        If the port is in use or the address is not this machine's.
+    """
+
+    def __init__(self, feed: Feed, settings: DashboardSettings, port: int | None = None) -> None:
+        sockets = _bind(settings.address, settings.port if port is None else port)
+        self.port = int(sockets[0].getsockname()[1])
+        self.url = f"http://{_host(settings.address)}:{self.port}/"
+        self.hub = Hub(feed, settings, build_id())
+        bokeh_settings.resources = "server"  # no browser ever fetches from elsewhere
+        origins = _origins(settings, self.port)
+        application = BokehTornado(
+            {"/": Application(FunctionHandler(partial(make_document, settings=settings, build_id=build_id())))},
+            extra_websocket_origins=sorted(origins),
+            extra_patterns=[
+                ("/stream", Viewer, {"hub": self.hub, "origins": origins}),
+                ("/quicklook/(.*)", PageFiles, {"path": str(STATIC)}),
+            ],
+            use_index=False,
+            unused_session_lifetime_milliseconds=UNUSED_SESSION_MS,
+            check_unused_sessions_milliseconds=UNUSED_SESSION_MS,
+            websocket_ping_interval=PING_S,
+            websocket_ping_timeout=PING_S,
+        )
+        self._http = HTTPServer(application)
+        self._http.add_sockets(sockets)
+        self.io_loop = IOLoop.current()
+        self._server = BaseServer(self.io_loop, application, self._http)
+        self._ticker = PeriodicCallback(self.hub.tick, settings.tick_s * 1000.0)
+
+    def start(self) -> None:
+        """Begin to serve; the caller runs `io_loop`."""
+        self._server.start()
+        self._ticker.start()
+
+    def stop(self) -> None:
+        """Close the port and every page's connections."""
+        self._ticker.stop()
+        self.hub.close()
+        self._server.stop()
+        self._http.stop()
+
+
+def build_id() -> str:
+    """Name the version of the page's own files by their content."""
+    digest = hashlib.sha256()
+    for path in sorted(STATIC.iterdir()):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _bind(address: str, port: int) -> Sequence[socket]:
+    try:
+        return bind_sockets(port, address)
+    except OSError as error:
+        remedy = "is another dashboard running? choose another with --port, or --port 0"
+        text = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+        raise EndpointError(f"cannot listen on {address} port {port}: {text}; {remedy}") from error
+
+
+def _host(address: str) -> str:
+    """Return what to write in a URL for an address to listen on."""
+    if address in ("", "0.0.0.0", "::"):
+        return "127.0.0.1"
+    return f"[{address}]" if ":" in address else address
+
+
+def _origins(settings: DashboardSettings, port: int) -> frozenset[str]:
+    own = {f"{host}:{port}" for host in ("127.0.0.1", "localhost", _host(settings.address))}
+    return frozenset(own.union(settings.allow_origins))

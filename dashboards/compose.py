@@ -1,0 +1,207 @@
+"""From a scene and what a page wants of it to one binary message for the browser.
+
+A message is the length of its JSON header (4 bytes, little endian), the header, and the 8-bit pixels
+of each image it names, one after another, row 0 at the bottom. It comes in two layers: `base` is the
+whole scene at the resolution of a screen, `detail` is a finer cut-out where a page has zoomed in.
+"""
+
+import math
+import struct
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import msgspec
+import numpy as np
+from msgspec import Meta, Struct
+from numpy.typing import NDArray
+
+from dashboards.picture import Level, Picture
+from dashboards.render import bin_mean, percentile_limits, sample, tick_values, to_bytes, zscale_limits
+from dashboards.scene import Scene, Tile
+from dashboards.settings import Limits, Stretch, ViewName
+from streams.clock import iso_utc
+from streams.dq import Dq
+
+Finite = Annotated[float, Meta(ge=-1e30, le=1e30)]
+Layer = Literal["base", "detail"]
+
+MARGIN = 0.25
+"""Part of the visible width that a cut-out has more on each side, so that a short pan shows no edge."""
+MAX_DETAIL_PIXELS = 4 << 20
+SNAPS = 8
+
+
+class Wish(Struct, frozen=True, forbid_unknown_fields=True, tag="view"):
+    """What a page wants to see; equal wishes of different pages are rendered once."""
+
+    detector: Annotated[str, Meta(max_length=64)]
+    """A detector, `MOSAIC`, or "" for whatever fits."""
+    view: ViewName
+    limits: Limits
+    percentile: Annotated[float, Meta(ge=50, le=100)]
+    low: Finite
+    high: Finite
+    stretch: Stretch
+    mark_bad: bool
+    """Paint DO_NOT_USE pixels as bad where single pixels are seen."""
+    region: tuple[Finite, Finite, Finite, Finite] | None = None
+    """Visible part of the scene, (x0, x1, y0, y1); None for all of it."""
+    screen_pixels: Annotated[int, Meta(ge=16, le=8192)] = 1024
+    """Longer side of the visible part on the screen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Part of a scene to be rendered at `pitch` detector pixels per rendered pixel."""
+
+    x0: float
+    x1: float
+    y0: float
+    y1: float
+    pitch: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A rendered rectangle of one tile; x, y is its lower left corner in the scene."""
+
+    detector: str
+    x: float
+    y: float
+    pitch: int
+    pixels: NDArray[np.uint8]
+
+
+def base_cut(scene: Scene, display_pixels: int) -> Cut:
+    """Return the whole scene at the pitch that fits a screen (a quarter over is allowed)."""
+    pitch = 1
+    while max(scene.width, scene.height) > 1.25 * pitch * display_pixels:
+        pitch *= 2
+    return Cut(0, scene.width, 0, scene.height, pitch)
+
+
+def detail_cut(scene: Scene, wish: Wish, base: Cut) -> Cut | None:
+    """Return the cut-out for the visible region, None where the base layer is as fine.
+
+    Its edges lie on a coarse grid, so that pages that look at nearly the same region share it.
+    """
+    if wish.region is None:
+        return None
+    x0, x1, y0, y1 = wish.region
+    extent = max(x1 - x0, y1 - y0)
+    if not (x1 > x0 and y1 > y0):
+        return None
+    pitch = 2 ** max(0, round(math.log2(extent / wish.screen_pixels)))
+    grid = 2 ** max(3, math.ceil(math.log2(extent / SNAPS)))
+    edges = (
+        max(0, grid * math.floor((x0 - MARGIN * (x1 - x0)) / grid)),
+        min(scene.width, grid * math.ceil((x1 + MARGIN * (x1 - x0)) / grid)),
+        max(0, grid * math.floor((y0 - MARGIN * (y1 - y0)) / grid)),
+        min(scene.height, grid * math.ceil((y1 + MARGIN * (y1 - y0)) / grid)),
+    )
+    area = max(0, edges[1] - edges[0]) * max(0, edges[3] - edges[2])
+    while area / pitch**2 > MAX_DETAIL_PIXELS:
+        pitch *= 2
+    return Cut(*edges, pitch) if area and pitch < base.pitch else None
+
+
+def key(scene: Scene, wish: Wish, cut: Cut | None, layer: Layer) -> tuple[object, ...]:
+    """Return what decides the bytes of a message: the same key is the same message."""
+    numbers = tuple(tile.picture.number if tile.picture else -1 for tile in scene.tiles)
+    thinned = tuple(len(tile.picture.levels) if tile.picture else 0 for tile in scene.tiles)
+    limits = (wish.limits, wish.percentile, wish.low, wish.high)
+    places = (scene.name, scene.view, scene.width, scene.height)
+    return (layer, *places, numbers, thinned, limits, wish.stretch, wish.mark_bad, cut)
+
+
+def limits_of(scene: Scene, wish: Wish, zscale_contrast: float) -> tuple[float, float]:
+    """Find the display limits of a scene, the same for all its tiles, on the binned images."""
+    if wish.limits == "manual":
+        return (wish.low, wish.high) if wish.high > wish.low else (wish.low, wish.low + 1.0)
+    values = sample([tile.picture.coarse.data for tile in scene.tiles if tile.picture])
+    if wish.limits == "percentile":
+        return percentile_limits(values, wish.percentile)
+    return zscale_limits(values, zscale_contrast)
+
+
+def message(scene: Scene, wish: Wish, cut: Cut | None, layer: Layer, zscale_contrast: float) -> bytes:
+    """Render one layer of a scene; a detail layer without a cut is empty and takes the last one away."""
+    low, high = limits_of(scene, wish, zscale_contrast)
+    base_pitch = cut.pitch if cut and layer == "base" else None
+    pieces = [_piece(tile, cut, low, high, wish) for tile in scene.tiles if tile.picture] if cut else []
+    rendered = [piece for piece in pieces if piece is not None]
+    header: dict[str, Any] = {
+        "kind": "image",
+        "layer": layer,
+        "images": [_place(piece) for piece in rendered],
+    }
+    if base_pitch is not None:
+        header |= _description(scene) | {"low": low, "high": high, "ticks": tick_values(low, high, wish.stretch)}
+    text = msgspec.json.encode(header)
+    return b"".join((struct.pack("<I", len(text)), text, *(piece.pixels.tobytes() for piece in rendered)))
+
+
+def _piece(tile: Tile, cut: Cut, low: float, high: float, wish: Wish) -> _Piece | None:
+    """Render the part of a tile inside a cut, on the tile's own grid of pixels."""
+    picture = tile.picture
+    if picture is None:
+        return None
+    level = picture.level_for(cut.pitch)
+    factor = max(1, cut.pitch // level.binning)
+    pitch = factor * level.binning
+    rows, y0 = _part(cut.y0 - tile.y0, cut.y1 - tile.y0, pitch, factor, level.data.shape[0])
+    columns, x0 = _part(cut.x0 - tile.x0, cut.x1 - tile.x0, pitch, factor, level.data.shape[1])
+    if rows.start >= rows.stop or columns.start >= columns.stop:
+        return None
+    values = _values(level, rows, columns, factor, wish.mark_bad)
+    pixels = to_bytes(values, low, high, wish.stretch)
+    return _Piece(tile.detector, tile.x0 + x0 - 0.5, tile.y0 + y0 - 0.5, pitch, pixels)
+
+
+def _part(start: float, stop: float, pitch: int, factor: int, length: int) -> tuple[slice, int]:
+    """Return the pixels of a level, on whole steps of `factor`, that cover start to stop, and where they begin."""
+    first = max(0, math.floor(start / pitch))
+    last = max(first, math.ceil(stop / pitch))
+    return slice(first * factor, min(last * factor, length)), first * pitch
+
+
+def _values(level: Level, rows: slice, columns: slice, factor: int, mark_bad: bool) -> NDArray[np.float32]:
+    data = level.data[rows, columns]
+    if level.dq is None or not (mark_bad or factor > 1):
+        return data if factor == 1 else bin_mean(data, factor)
+    return bin_mean(data, factor, level.dq[rows, columns], Dq.DO_NOT_USE)
+
+
+def _place(piece: _Piece) -> dict[str, Any]:
+    height, width = piece.pixels.shape
+    size = {"dw": width * piece.pitch, "dh": height * piece.pitch}
+    return {"detector": piece.detector, "x": piece.x, "y": piece.y, "rows": height, "columns": width} | size
+
+
+def _description(scene: Scene) -> dict[str, Any]:
+    """Say what the image shows: the page writes its title from this, so that text and pixels agree."""
+    pictures = [tile.picture for tile in scene.tiles if tile.picture]
+    newest = max(pictures, key=lambda picture: picture.number, default=None)
+    return {
+        "scene": {"name": scene.name, "view": scene.view, "width": scene.width, "height": scene.height},
+        "units": newest.units if newest else "",
+        "tiles": [_tile(tile) for tile in scene.tiles],
+    }
+
+
+def _tile(tile: Tile) -> dict[str, Any]:
+    place = {"detector": tile.detector, "x0": tile.x0, "y0": tile.y0, "width": tile.width, "height": tile.height}
+    return place | {"shown": _shown(tile.picture) if tile.picture else None}
+
+
+def _shown(picture: Picture) -> dict[str, Any]:
+    header = picture.header
+    names = ("exposure_id", "ramp", "read", "ramps", "ramps_planned", "reads_planned", "revision", "complete")
+    return {name: getattr(header, name) for name in names if hasattr(header, name)} | {
+        "number": picture.number,
+        "sequence": header.sequence,
+        "filter": str(header.setup.get("FILTER", "")),
+        "last_read_utc": iso_utc(header.time_ns),
+        "published_ms": picture.published_s * 1000.0,
+        "full_pixels": picture.levels[0].binning == 1,
+    }

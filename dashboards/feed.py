@@ -1,0 +1,184 @@
+"""The subscriber: turns the published stream into one immutable snapshot, the latest of everything.
+
+Threads receive and swap; pages read. Neither waits for the other, and nothing that arrives can stop it.
+"""
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from dashboards.picture import MIB, Picture, from_frame, from_preview
+from dashboards.settings import ViewName
+from streams.clock import NS, Clock
+from streams.messages import Frame, Message, Preview, Status, StatusHeader
+from streams.sources import Source
+
+log = logging.getLogger(__name__)
+
+MAX_DETECTORS = 64
+POLL_S = 0.2
+
+Key = tuple[str, ViewName]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that pages show at one instant."""
+
+    version: int = 0
+    pictures: Mapping[Key, Picture] = field(default_factory=lambda: MappingProxyType({}))
+    """The latest picture by detector and view."""
+    status: StatusHeader | None = None
+    status_heard_s: float | None = None
+    """Monotonic clock at the arrival of `status`."""
+    counters: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    """What the display itself counts: messages heard, rejected by cause, frames thinned."""
+
+    def detectors(self) -> set[str]:
+        """Return the names of the detectors heard of, by picture or by status."""
+        named = set(self.status.detectors) if self.status else set()
+        return named | {detector for detector, _ in self.pictures}
+
+
+class Feed:
+    """Receives from any number of sources, each on its own thread.
+
+    Parameters
+    ----------
+    clock
+        For the ages of what arrives.
+    memory_mb
+        Most that pictures may take together [MiB]. Beyond it the oldest reduced frames keep only
+        their binned level; what does not fit even so is dropped and counted.
+    display_pixels
+        Longest side of the binned level.
+    """
+
+    def __init__(self, clock: Clock, memory_mb: int, display_pixels: int) -> None:
+        self._clock = clock
+        self._limit = memory_mb * MIB
+        self._display_pixels = display_pixels
+        self._lock = threading.Lock()
+        self._snapshot = Snapshot()
+        self._counters: Counter[str] = Counter()
+        self._number = 0
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def latest(self) -> Snapshot:
+        """Return the snapshot of now; it is never changed afterwards."""
+        return self._snapshot
+
+    def follow(self, source: Source, name: str) -> None:
+        """Start a thread that takes from a source until `stop` and then closes it."""
+        thread = threading.Thread(target=self._run, args=(source,), name=f"feed-{name}", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def stop(self) -> None:
+        """End the threads."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self, source: Source) -> None:
+        with source:
+            while not self._stop.is_set():
+                self.step(source, POLL_S)
+
+    def step(self, source: Source, timeout_s: float) -> None:
+        """Take at most one message from a source; whatever is wrong with it is counted, not raised."""
+        before = Counter(source.counters)
+        try:
+            message = source.receive(timeout_s)
+            if message is not None:
+                self.take(message)
+        except Exception:
+            # A display that died of one odd message would be worse than one that missed it.
+            log.exception("message dropped")
+            self._count({"failed": 1})
+        rejected = {name: n for name, n in (source.counters - before).items() if name.startswith("rejected_")}
+        if rejected:
+            self._count(rejected)
+
+    def take(self, message: Message) -> None:
+        """Put a message into the snapshot; kinds that are not shown are counted."""
+        match message:
+            case Frame():
+                self._show([self._picture_of_frame(message)])
+            case Preview():
+                self._show(self._pictures_of_preview(message))
+            case Status(header=header):
+                self._swap(status=header, status_heard_s=self._clock.monotonic_s(), counted="statuses")
+            case _:
+                self._count({"unexpected": 1})
+
+    def _times(self, published_ns: int) -> tuple[float, float]:
+        """Return arrival and publication on the monotonic clock; a publisher's fast clock gives no age below 0."""
+        heard_s = self._clock.monotonic_s()
+        return heard_s, heard_s - max(0.0, (self._clock.tai_ns() - published_ns) / NS)
+
+    def _next_number(self, count: int) -> int:
+        with self._lock:
+            self._number += count
+            return self._number - count
+
+    def _picture_of_frame(self, frame: Frame) -> Picture:
+        heard_s, published_s = self._times(frame.header.published_ns)
+        return from_frame(frame, self._next_number(1), heard_s, published_s, self._display_pixels)
+
+    def _pictures_of_preview(self, preview: Preview) -> list[Picture]:
+        heard_s, published_s = self._times(preview.header.published_ns)
+        return list(from_preview(preview, self._next_number(2), heard_s, published_s))
+
+    def _show(self, new: list[Picture]) -> None:
+        detector = new[0].header.detector
+        with self._lock:
+            pictures = dict(self._snapshot.pictures)
+            known = {name for name, _ in pictures}
+            if detector not in known and len(known) >= MAX_DETECTORS:
+                self._counters["too_many_detectors"] += 1
+            else:
+                pictures.update({(detector, picture.view): picture for picture in new})
+                pictures = self._fitted(pictures, new)
+                self._counters["frames" if new[0].view == "reduced" else "previews"] += 1
+            self._replace(pictures=MappingProxyType(pictures))
+
+    def _fitted(self, pictures: dict[Key, Picture], new: list[Picture]) -> dict[Key, Picture]:
+        """Thin the oldest frames, then drop the newest pictures, until the rest fits into memory."""
+        total = sum(picture.nbytes for picture in pictures.values())
+        for key, picture in sorted(pictures.items(), key=lambda item: item[1].number):
+            if total <= self._limit:
+                return pictures
+            if len(picture.levels) > 1:
+                pictures[key] = picture.without_full_pixels()
+                total -= picture.nbytes - pictures[key].nbytes
+                self._counters["frames_thinned"] += 1
+        for picture in new:
+            if total > self._limit:
+                total -= pictures.pop((picture.header.detector, picture.view)).nbytes
+                self._counters["pictures_too_large"] += 1
+        return pictures
+
+    def _count(self, more: Mapping[str, int]) -> None:
+        with self._lock:
+            self._counters.update(more)
+            self._replace()
+
+    def _swap(self, *, status: StatusHeader, status_heard_s: float, counted: str) -> None:
+        with self._lock:
+            self._counters[counted] += 1
+            self._replace(status=status, status_heard_s=status_heard_s)
+
+    def _replace(self, **changes: object) -> None:
+        """Swap the snapshot; the lock is held."""
+        counters = MappingProxyType(dict(self._counters))
+        self._snapshot = replace(
+            self._snapshot,
+            version=self._snapshot.version + 1,
+            counters=counters,
+            **changes,  # type: ignore[arg-type]
+        )

@@ -1,0 +1,133 @@
+"""What the side panel and the readout say, as plain values: the browser only writes them down."""
+
+import math
+from typing import Any
+
+from dashboards.feed import Snapshot
+from dashboards.picture import Picture
+from dashboards.scene import Layout, Scene, ordered
+from streams.dq import names
+from streams.messages import DetectorStatus, FrameHeader, PreviewHeader, Provenance, StatusHeader
+
+FRAME_FIELDS = (
+    *("exposure_id", "revision", "mode", "reads_per_end", "ramps", "ramps_planned", "effective_s"),
+    *("reads_used", "reads_lost", "reads_rejected", "complete", "final", "sky_scale", "crds_context", "notes"),
+)
+"""What the panel says of a frame, straight from its header."""
+
+
+def state(snapshot: Snapshot, layout: Layout, viewers: int) -> dict[str, Any]:
+    """Describe the whole stream: the daemon, and each detector in the order of the display.
+
+    Times are milliseconds of this process's monotonic clock; the browser knows its offset to it.
+    """
+    heard = snapshot.status_heard_s
+    return {
+        "kind": "state",
+        "version": snapshot.version,
+        "detectors": [_detector(snapshot, name) for name in ordered(snapshot, layout)],
+        "mosaic": [name for name in layout.detectors if name in snapshot.detectors()],
+        "daemon": _daemon(snapshot.status) if snapshot.status else None,
+        "status_heard_ms": None if heard is None else heard * 1000.0,
+        "display": {**snapshot.counters, "viewers": viewers},
+    }
+
+
+def _daemon(status: StatusHeader) -> dict[str, Any]:
+    return {
+        "state": status.state,
+        "period_ms": status.period_s * 1000.0,
+        "software": status.software,
+        "crds_context": status.crds_context,
+        "counters": status.counters,
+        "problems": status.problems,
+    }
+
+
+def _detector(snapshot: Snapshot, name: str) -> dict[str, Any]:
+    status = snapshot.status.detectors.get(name) if snapshot.status else None
+    preview, frame = snapshot.pictures.get((name, "ramp")), snapshot.pictures.get((name, "reduced"))
+    return {
+        "name": name,
+        "progress": _progress(status, preview),
+        "queued": status.queued if status else 0,
+        "latency_s": status.latency_s if status else None,
+        "counters": status.counters if status else {},
+        "references": [_reference(reference) for reference in status.references] if status else [],
+        "frame": _frame(frame) if frame else None,
+        "preview_published_ms": preview.published_s * 1000.0 if preview else None,
+    }
+
+
+def _progress(status: DetectorStatus | None, preview: Picture | None) -> dict[str, Any]:
+    """Tell the ramp in progress; a preview is newer than the status between heartbeats, so it goes first."""
+    if preview is not None and isinstance(preview.header, PreviewHeader):
+        header = preview.header
+        done = {"exposure_id": header.exposure_id, "ramp": header.ramp, "read": header.read}
+        return done | {
+            "ramps_planned": header.ramps_planned,
+            "reads_planned": header.reads_planned,
+            "reads_used": header.reads_used,
+            "reads_lost": header.reads_lost,
+            "effective_s": header.effective_s,
+        }
+    if status is not None and status.exposure_id:
+        done = {"exposure_id": status.exposure_id, "ramp": status.ramp, "read": status.read}
+        return done | {"ramps_planned": 0, "reads_planned": status.reads_planned}
+    return {}
+
+
+def _frame(picture: Picture) -> dict[str, Any]:
+    header = picture.header
+    if not isinstance(header, FrameHeader):
+        return {}
+    return {name: getattr(header, name) for name in FRAME_FIELDS} | {
+        "published_ms": picture.published_s * 1000.0,
+        "references": [_reference(reference) for reference in header.references],
+        "setup": header.setup,
+    }
+
+
+def _reference(reference: Provenance) -> dict[str, Any]:
+    return {
+        "reftype": reference.reftype,
+        "status": reference.status,
+        "name": reference.name,
+        "age_s": reference.age_s,
+        "note": reference.note,
+    }
+
+
+def probe(scene: Scene | None, x: float, y: float) -> dict[str, Any]:
+    """Read the pixel under a point of a scene from the finest level that is kept.
+
+    Returns
+    -------
+    `detector`, `x`, `y` (detector pixels, 0-based) and, where there is a picture, `value` and
+    `error` (None for NaN or not known), `units`, `dq` (names), `binning` (1 for a pixel's own value).
+    """
+    answer: dict[str, Any] = {"kind": "probe", "detector": None}
+    tile = scene.tile_at(x, y) if scene else None
+    at = tile.pixel_at(x, y) if tile else None
+    if tile is None or at is None:
+        return answer
+    answer |= {"detector": tile.detector, "x": at[0], "y": at[1]}
+    if tile.picture is None:
+        return answer
+    level = tile.picture.levels[0]
+    row, column = at[1] // level.binning, at[0] // level.binning
+    height, width = level.data.shape
+    if row >= height or column >= width:  # a last, partial bin that the publisher left out
+        return answer
+    flags = 0 if level.dq is None else int(level.dq[row, column])
+    return answer | {
+        "value": _finite(level.data[row, column]),
+        "error": None if level.err is None else _finite(level.err[row, column]),
+        "units": tile.picture.units,
+        "dq": names(flags),
+        "binning": level.binning,
+    }
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

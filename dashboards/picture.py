@@ -1,0 +1,94 @@
+"""One image as the display keeps it: its header and a pyramid of at most two levels."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dashboards.render import FloatImage, bin_mean
+from dashboards.settings import ViewName
+from streams.dq import Dq
+from streams.messages import Frame, FrameHeader, Preview, PreviewHeader
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Level:
+    """An image of which each pixel stands for `binning` x `binning` detector pixels."""
+
+    binning: int
+    data: FloatImage
+    """float32, (y, x); NaN where there is no value."""
+    err: FloatImage | None = None
+    dq: NDArray[np.uint32] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """What one view of one detector shows; never changed, only replaced."""
+
+    number: int
+    """Counts the pictures of this process: two with the same number are the same."""
+    view: ViewName
+    header: FrameHeader | PreviewHeader
+    heard_s: float
+    """Monotonic clock at arrival."""
+    published_s: float
+    """The same clock at publication, from the message's own time stamp."""
+    full_shape: tuple[int, int]
+    """(y, x) in detector pixels."""
+    levels: tuple[Level, ...]
+    """Finest first."""
+
+    @property
+    def units(self) -> str:
+        """Unit of the values."""
+        return "DN" if self.view == "raw" else "e-/s"
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it keeps in memory."""
+        arrays = (array for level in self.levels for array in (level.data, level.err, level.dq))
+        return sum(array.nbytes for array in arrays if array is not None)
+
+    @property
+    def coarse(self) -> Level:
+        """The level that fits a screen; limits are found on it."""
+        return self.levels[-1]
+
+    def level_for(self, pitch: int) -> Level:
+        """Return the coarsest level that is not coarser than `pitch` detector pixels, else the finest."""
+        fit = [level for level in self.levels if level.binning <= pitch]
+        return fit[-1] if fit else self.levels[0]
+
+    def without_full_pixels(self) -> "Picture":
+        """Return itself with the coarse level alone."""
+        return replace(self, levels=self.levels[-1:])
+
+
+def from_frame(frame: Frame, number: int, heard_s: float, published_s: float, display_pixels: int) -> Picture:
+    """Make a picture of a reduced frame: its own pixels, and a level of at most `display_pixels` a side.
+
+    The coarse level leaves out DO_NOT_USE pixels; the fine one holds the message's arrays, not copies.
+    """
+    shape = (frame.data.shape[0], frame.data.shape[1])
+    fine = Level(1, frame.data, frame.err, frame.dq)
+    factor = 1
+    while max(shape) > factor * display_pixels:
+        factor *= 2
+    levels: tuple[Level, ...] = (fine,)
+    if factor > 1:
+        levels += (Level(factor, bin_mean(frame.data, factor, frame.dq, Dq.DO_NOT_USE)),)
+    return Picture(number, "reduced", frame.header, heard_s, published_s, shape, levels)
+
+
+def from_preview(preview: Preview, number: int, heard_s: float, published_s: float) -> Iterator[Picture]:
+    """Make the pictures of a preview: `number` is the raw read, `number + 1` the ramp in progress."""
+    header = preview.header
+    for offset, (view, data) in enumerate((("raw", preview.raw), ("ramp", preview.rate))):
+        name: ViewName = "raw" if view == "raw" else "ramp"
+        yield Picture(
+            number + offset, name, header, heard_s, published_s, header.full_shape, (Level(header.binning, data),)
+        )

@@ -1,0 +1,223 @@
+"""Arithmetic of the display: binning, limits, stretch, 8-bit pixels.
+
+Kernels write into arrays of the caller; the functions below them check, allocate and call.
+Nothing here knows of sockets or of Bokeh.
+"""
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from astropy.visualization import ZScaleInterval
+from numba import njit
+from numpy.typing import NDArray
+
+from dashboards.settings import Stretch
+
+BAD = 0
+"""Index of a pixel without a value; 1 to 255 run from the low to the high limit."""
+LUT_SIZE = 65536
+SAMPLE_SIDE = 256
+TICKS = 5
+
+LOG_DEPTH = 1000.0
+ASINH_SOFTENING = 0.1
+
+FloatImage = NDArray[np.float32]
+
+_kernel: Any = njit(cache=True, nogil=True, error_model="numpy")
+
+
+@_kernel
+def _bin_good(data, dq, reject, factor, out):  # type: ignore[no-untyped-def]
+    height, width = data.shape
+    for row in range(out.shape[0]):
+        y_end = min((row + 1) * factor, height)
+        for column in range(out.shape[1]):
+            x_end = min((column + 1) * factor, width)
+            total = np.float32(0)
+            count = 0
+            for y in range(row * factor, y_end):
+                for x in range(column * factor, x_end):
+                    value = data[y, x]
+                    if np.isfinite(value) and dq[y, x] & reject == 0:
+                        total += value
+                        count += 1
+            out[row, column] = total / np.float32(count) if count else np.float32(np.nan)
+
+
+@_kernel
+def _bin_finite(data, factor, out):  # type: ignore[no-untyped-def]
+    height, width = data.shape
+    for row in range(out.shape[0]):
+        y_end = min((row + 1) * factor, height)
+        for column in range(out.shape[1]):
+            x_end = min((column + 1) * factor, width)
+            total = np.float32(0)
+            count = 0
+            for y in range(row * factor, y_end):
+                for x in range(column * factor, x_end):
+                    value = data[y, x]
+                    if np.isfinite(value):
+                        total += value
+                        count += 1
+            out[row, column] = total / np.float32(count) if count else np.float32(np.nan)
+
+
+@_kernel
+def _to_bytes(data, low, scale, table, out):  # type: ignore[no-untyped-def]
+    last = np.float32(table.size - 1)
+    for y in range(data.shape[0]):
+        for x in range(data.shape[1]):
+            value = data[y, x]
+            # A NaN must never become an index: it fails both comparisons and ends in BAD.
+            level = (value - low) * scale
+            if level >= last:
+                out[y, x] = table[table.size - 1]
+            elif level > 0:
+                out[y, x] = table[int(level)]
+            elif level <= 0:
+                out[y, x] = table[0]
+            else:
+                out[y, x] = 0
+
+
+def bin_mean(data: FloatImage, factor: int, dq: NDArray[np.uint32] | None = None, reject: int = 0) -> FloatImage:
+    """Average squares of `factor` pixels, leaving out what has no value.
+
+    Parameters
+    ----------
+    data
+        Image, float32, (y, x); non-finite pixels are left out.
+    factor
+        Side of the squares, 1 or more; those at the far edges may be cut short.
+    dq
+        Flags of the pixels, uint32, (y, x); pixels with a bit of `reject` are left out.
+    reject
+        Bits of `dq`.
+
+    Returns
+    -------
+    float32, (y, x), sides rounded up; NaN where a square holds no good pixel.
+    """
+    out = np.empty((-(-data.shape[0] // factor), -(-data.shape[1] // factor)), np.float32)
+    if dq is None:
+        _bin_finite(data, factor, out)
+    else:
+        _bin_good(data, dq, np.uint32(reject), factor, out)
+    return out
+
+
+def sample(images: list[FloatImage]) -> NDArray[np.float32]:
+    """Pick finite values on a regular grid, at most 256 x 256 of each image, flat."""
+    picked = []
+    for image in images:
+        step_y, step_x = (max(1, -(-side // SAMPLE_SIDE)) for side in image.shape)
+        values = image[step_y // 2 :: step_y, step_x // 2 :: step_x].ravel()
+        picked.append(values[np.isfinite(values)])
+    return np.concatenate(picked) if picked else np.empty(0, np.float32)
+
+
+def zscale_limits(values: NDArray[np.float32], contrast: float) -> tuple[float, float]:
+    """Find display limits by the IRAF zscale rule (a line through the sorted values around the median).
+
+    Parameters
+    ----------
+    values
+        Finite sample of the image, flat.
+    contrast
+        Smaller shows a wider range; IRAF's and DS9's default is 0.25.
+    """
+    if values.size < 5:
+        return _apart(*_extremes(values))
+    low, high = ZScaleInterval(contrast=contrast).get_limits(values)
+    return _apart(float(low), float(high))
+
+
+def percentile_limits(values: NDArray[np.float32], percentile: float) -> tuple[float, float]:
+    """Find the limits that hold the central `percentile` per cent of a finite flat sample."""
+    if values.size == 0:
+        return 0.0, 1.0
+    tail = (100.0 - percentile) / 2.0
+    low, high = np.percentile(values, (tail, 100.0 - tail))
+    return _apart(float(low), float(high))
+
+
+def _extremes(values: NDArray[np.float32]) -> tuple[float, float]:
+    return (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
+
+
+def _apart(low: float, high: float) -> tuple[float, float]:
+    """Give a flat image limits that differ, also in the float32 of the kernel."""
+    least = max(1e-6, 1e-5 * max(abs(low), abs(high)))
+    return (low, high) if high - low >= least else (low, low + least)
+
+
+def stretched(fraction: NDArray[np.float64], stretch: Stretch) -> NDArray[np.float64]:
+    """Map fractions of the range, 0 to 1, to brightness, 0 to 1 (the curves of DS9)."""
+    brightness: NDArray[np.float64] = fraction
+    match stretch:
+        case "sqrt":
+            brightness = np.sqrt(fraction)
+        case "log":
+            brightness = np.log1p(LOG_DEPTH * fraction) / np.log1p(LOG_DEPTH)
+        case "asinh":
+            brightness = np.arcsinh(fraction / ASINH_SOFTENING) / np.arcsinh(1.0 / ASINH_SOFTENING)
+    return brightness
+
+
+def tick_values(low: float, high: float, stretch: Stretch) -> list[float]:
+    """Return the values at equal steps of brightness, for the colour bar: the inverse of `stretched`."""
+    brightness = np.linspace(0.0, 1.0, TICKS)
+    match stretch:
+        case "sqrt":
+            fraction = brightness**2
+        case "log":
+            fraction = np.expm1(brightness * np.log1p(LOG_DEPTH)) / LOG_DEPTH
+        case "asinh":
+            fraction = np.sinh(brightness * np.arcsinh(1.0 / ASINH_SOFTENING)) * ASINH_SOFTENING
+        case _:
+            fraction = brightness
+    return [float(value) for value in low + fraction * (high - low)]
+
+
+@lru_cache(maxsize=8)
+def _table(stretch: Stretch) -> NDArray[np.uint8]:
+    brightness = stretched(np.linspace(0.0, 1.0, LUT_SIZE), stretch)
+    table = (1 + np.round(brightness * 254)).astype(np.uint8)
+    table.setflags(write=False)
+    return table
+
+
+def to_bytes(data: FloatImage, low: float, high: float, stretch: Stretch) -> NDArray[np.uint8]:
+    """Turn values into palette indices: 1 at `low` and below, 255 at `high` and above, 0 for NaN.
+
+    Parameters
+    ----------
+    data
+        Image, float32, (y, x).
+    low, high
+        Limits in the image's unit, `low < high`.
+    stretch
+        Curve between them; taken from a table of 65536 entries, so good to one level.
+    """
+    out = np.empty(data.shape, np.uint8)
+    scale = np.float32((LUT_SIZE - 1) / (high - low))
+    _to_bytes(data, np.float32(low), scale, _table(stretch), out)
+    return out
+
+
+def compile_kernels() -> None:
+    """Compile every kernel for the types that it will meet, before a socket opens.
+
+    Received arrays are read-only, those made here are not, and cut-outs are not contiguous: these are
+    different types to Numba.
+    """
+    for flags in (True, False):
+        data, dq = np.zeros((4, 4), np.float32), np.zeros((4, 4), np.uint32)
+        data.setflags(write=flags)
+        dq.setflags(write=flags)
+        for cut in (slice(None), slice(1, 3)):
+            bin_mean(data[:, cut], 2)
+            bin_mean(data[:, cut], 2, dq[:, cut], 1)
+            to_bytes(data[:, cut], 0.0, 1.0, "linear")

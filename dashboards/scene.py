@@ -1,0 +1,119 @@
+"""Where detectors lie in the plane that a page looks at: alone, or as the mosaic.
+
+Coordinates of a scene are detector pixels, y up; a detector's pixel (0, 0) is centred on its tile's origin.
+"""
+
+from dataclasses import dataclass
+
+from dashboards.feed import Snapshot
+from dashboards.picture import Picture
+from dashboards.settings import ViewName
+
+MOSAIC = "MOSAIC"
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A detector's place in a scene."""
+
+    detector: str
+    x0: int
+    y0: int
+    width: int
+    height: int
+    picture: Picture | None
+    """None where nothing of this view was heard yet."""
+
+    def pixel_at(self, x: float, y: float) -> tuple[int, int] | None:
+        """Return the detector pixel (x, y) under a point of the scene, None outside."""
+        column, row = round(x) - self.x0, round(y) - self.y0
+        return (column, row) if 0 <= column < self.width and 0 <= row < self.height else None
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What one page looks at."""
+
+    name: str
+    """A detector's name, or `MOSAIC`."""
+    view: ViewName
+    width: int
+    height: int
+    tiles: tuple[Tile, ...]
+
+    def tile_at(self, x: float, y: float) -> Tile | None:
+        """Return the tile under a point of the scene."""
+        return next((tile for tile in self.tiles if tile.pixel_at(x, y) is not None), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The mosaic: rows of detector names, the top row first, and the gap between them [pixels]."""
+
+    rows: tuple[tuple[str, ...], ...]
+    gap: int
+
+    @property
+    def detectors(self) -> list[str]:
+        """Names in reading order."""
+        return [name for row in self.rows for name in row if name]
+
+
+def ordered(snapshot: Snapshot, layout: Layout) -> list[str]:
+    """Return the detectors heard of: those of the mosaic in its order, then the others by name."""
+    heard = snapshot.detectors()
+    first = [name for name in layout.detectors if name in heard]
+    return first + sorted(heard.difference(first))
+
+
+def build(snapshot: Snapshot, layout: Layout, detector: str, view: ViewName) -> Scene | None:
+    """Lay out what a page asks for.
+
+    Parameters
+    ----------
+    detector
+        A detector's name, `MOSAIC`, or "" for the page's own choice: the mosaic as soon as two of
+        its detectors were heard, else the first detector.
+
+    Returns
+    -------
+    None while nothing was heard that could be laid out. The sizes depend on the detectors alone, not
+    on the view, so that a change of view leaves the zoom as it is.
+    """
+    heard = ordered(snapshot, layout)
+    if not detector:
+        in_mosaic = [name for name in heard if name in layout.detectors]
+        detector = MOSAIC if len(in_mosaic) > 1 else next(iter(heard), "")
+    if detector == MOSAIC:
+        return _mosaic(snapshot, layout, view)
+    shape = _shape(snapshot, detector)
+    if shape is None:
+        return None
+    height, width = shape
+    tile = Tile(detector, 0, 0, width, height, snapshot.pictures.get((detector, view)))
+    return Scene(detector, view, width, height, (tile,))
+
+
+def _shape(snapshot: Snapshot, detector: str) -> tuple[int, int] | None:
+    """Find a detector's (y, x) size from its newest picture of any view."""
+    pictures = [picture for (name, _), picture in snapshot.pictures.items() if name == detector]
+    return max(pictures, key=lambda picture: picture.number).full_shape if pictures else None
+
+
+def _mosaic(snapshot: Snapshot, layout: Layout, view: ViewName) -> Scene | None:
+    shapes = {name: _shape(snapshot, name) for name in layout.detectors}
+    known = [shape for shape in shapes.values() if shape is not None]
+    if not known:
+        return None
+    cell_height, cell_width = max(shape[0] for shape in known), max(shape[1] for shape in known)
+    tiles = []
+    for row, names in enumerate(reversed(layout.rows)):
+        for column, name in enumerate(names):
+            if name:
+                height, width = shapes[name] or (cell_height, cell_width)
+                x0, y0 = column * (cell_width + layout.gap), row * (cell_height + layout.gap)
+                tiles.append(Tile(name, x0, y0, width, height, snapshot.pictures.get((name, view))))
+    columns = max(len(names) for names in layout.rows)
+    width = columns * (cell_width + layout.gap) - layout.gap
+    height = len(layout.rows) * (cell_height + layout.gap) - layout.gap
+    return Scene(MOSAIC, view, width, height, tuple(tiles))

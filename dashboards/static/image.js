@@ -1,0 +1,168 @@
+// The image pane: fills Bokeh's image columns from the websocket and keeps pan and zoom.
+
+const MARGIN = 0.015;
+const REGION_DELAY_MS = 60;
+
+export class ImagePane {
+  // `models` are Bokeh's; `onRegion()` is called when the visible part has changed.
+  constructor(models, onRegion) {
+    this.models = models;
+    this.figure = models.figure;
+    this.onRegion = onRegion;
+    this.scene = null;
+    this.shown = null;
+    this.pending = null;
+    this.fitted = true;
+    this.timer = null;
+    const ranges = [this.figure.x_range, this.figure.y_range];
+    for (const range of ranges) {
+      for (const end of ["start", "end"]) {
+        range.properties[end].change.connect(() => this.moved());
+      }
+    }
+    for (const side of ["inner_width", "inner_height"]) {
+      this.figure.properties[side].change.connect(() => this.resized());
+    }
+  }
+
+  // Take a layer: the base waits for its detail, so that one picture never lies on another's.
+  take(message, pixels) {
+    if (message.layer === "base") {
+      this.pending = [message, pixels];
+      return false;
+    }
+    if (this.pending) this.showBase(...this.pending);
+    this.pending = null;
+    this.fill(this.models.detail, message.images, pixels);
+    return true;
+  }
+
+  showBase(message, pixels) {
+    this.fill(this.models.base, message.images, pixels);
+    const before = this.scene;
+    this.shown = message;
+    this.scene = message.scene;
+    this.drawTiles(message.tiles);
+    this.labelBar(message);
+    for (const axis of [...this.figure.below, ...this.figure.left]) axis.visible = message.tiles.length === 1;
+    const same = before && ["name", "width", "height"].every((key) => before[key] === this.scene[key]);
+    if (!same) this.fit();
+  }
+
+  // One typed array for each image is kept and set; only a change of shape makes a new one.
+  fill(source, images, pixels) {
+    const columns = source.data;
+    const NdArray = columns.image[0]?.constructor ?? this.NdArray;
+    this.NdArray = NdArray;
+    let offset = 0;
+    images.forEach((image, index) => {
+      const bytes = pixels.subarray(offset, (offset += image.rows * image.columns));
+      const kept = columns.image[index];
+      if (kept && kept.shape[0] === image.rows && kept.shape[1] === image.columns) kept.set(bytes);
+      else columns.image[index] = new NdArray(bytes, [image.rows, image.columns]);
+      for (const key of ["x", "y", "dw", "dh"]) columns[key][index] = image[key];
+    });
+    for (const key of ["image", "x", "y", "dw", "dh"]) columns[key].length = images.length;
+    source.change.emit();
+  }
+
+  drawTiles(tiles) {
+    const alone = tiles.length === 1;
+    const waiting = { raw: "waiting for a read", ramp: "waiting for a ramp", reduced: "waiting for the first frame" };
+    const columns = this.models.tiles.data;
+    Object.assign(columns, {
+      left: tiles.map((tile) => tile.x0 - 0.5),
+      right: tiles.map((tile) => tile.x0 + tile.width - 0.5),
+      bottom: tiles.map((tile) => tile.y0 - 0.5),
+      top: tiles.map((tile) => tile.y0 + tile.height - 0.5),
+      x: tiles.map((tile) => tile.x0 + tile.width / 2),
+      y: tiles.map((tile) => tile.y0 + tile.height / 2),
+      label: tiles.map((tile) => (alone ? "" : tile.detector)),
+      note: tiles.map((tile) => (tile.shown ? "" : waiting[this.scene.view])),
+    });
+    this.models.tiles.change.emit();
+  }
+
+  labelBar(message) {
+    const ticks = this.models.bar.ticker.ticks;
+    const digits = Math.max(0, 2 - Math.floor(Math.log10(Math.max(message.high - message.low, 1e-9))));
+    const text = (value) => value.toFixed(Math.min(digits, 6));
+    this.models.bar.major_label_overrides = new Map(ticks.map((tick, index) => [tick, text(message.ticks[index])]));
+    this.models.bar.title = message.units;
+  }
+
+  fit() {
+    const { width, height } = this.scene;
+    const { inner_width: across, inner_height: up } = this.figure;
+    if (!(across > 0 && up > 0)) return;
+    const scale = (1 + 2 * MARGIN) * Math.max(width / across, height / up);
+    this.look(width / 2 - 0.5, height / 2 - 0.5, scale);
+    this.fitted = true;
+  }
+
+  // One detector pixel on one pixel of the screen, around the middle of what is seen.
+  realPixels() {
+    const { x_range: x, y_range: y } = this.figure;
+    this.look((x.start + x.end) / 2, (y.start + y.end) / 2, 1 / window.devicePixelRatio);
+    this.fitted = false;
+  }
+
+  look(x, y, scale) {
+    const { x_range, y_range, inner_width, inner_height } = this.figure;
+    this.own = true;
+    x_range.setv({ start: x - (scale * inner_width) / 2, end: x + (scale * inner_width) / 2 });
+    y_range.setv({ start: y - (scale * inner_height) / 2, end: y + (scale * inner_height) / 2 });
+    this.own = false;
+    this.moved();
+  }
+
+  moved() {
+    if (this.own) return;
+    this.fitted = false;
+    this.timer ??= setTimeout(() => {
+      this.timer = null;
+      this.onRegion();
+    }, REGION_DELAY_MS);
+  }
+
+  resized() {
+    if (!this.scene) return;
+    const { x_range: x, y_range: y, inner_width: across } = this.figure;
+    if (this.fitted) this.fit();
+    else if (across > 0) this.look((x.start + x.end) / 2, (y.start + y.end) / 2, (x.end - x.start) / across);
+  }
+
+  // What is seen of the scene, and how many pixels of the screen its longer side has.
+  region() {
+    if (!this.scene) return {};
+    const { x_range: x, y_range: y, inner_width, inner_height } = this.figure;
+    const clip = (value, most) => Math.min(Math.max(value, -0.5), most - 0.5);
+    const box = [
+      clip(x.start, this.scene.width), clip(x.end, this.scene.width),
+      clip(y.start, this.scene.height), clip(y.end, this.scene.height),
+    ];
+    const across = (window.devicePixelRatio * inner_width * (box[1] - box[0])) / (x.end - x.start);
+    const up = (window.devicePixelRatio * inner_height * (box[3] - box[2])) / (y.end - y.start);
+    const screen = Math.round(Math.min(Math.max(across, up, 16), 8192));
+    return Number.isFinite(screen) ? { region: box, screen_pixels: screen } : {};
+  }
+
+  paint(palette, colours) {
+    this.models.mapper.palette = palette;
+    this.models.barMapper.palette = palette.slice(1);
+    const { figure, bar, outline, label, note } = this.models;
+    figure.setv({
+      background_fill_color: colours.field, border_fill_color: colours.page, outline_line_color: colours.line,
+    });
+    for (const axis of [...figure.below, ...figure.left]) {
+      axis.setv({
+        axis_line_color: colours.line, major_tick_line_color: colours.line, minor_tick_line_color: null,
+        major_label_text_color: colours.dim,
+      });
+    }
+    bar.setv({ major_label_text_color: colours.text, title_text_color: colours.dim });
+    outline.line_color = { value: colours.line };
+    label.text_color = { value: colours.text };
+    note.text_color = { value: colours.dim };
+  }
+}

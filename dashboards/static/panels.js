@@ -1,0 +1,124 @@
+// The side panel. What comes from the stream is only ever written as text, never as markup.
+
+const element = (id) => document.getElementById(id);
+
+export function make(tag, className, text) {
+  const made = document.createElement(tag);
+  if (className) made.className = className;
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+export function duration(seconds) {
+  if (seconds === null || seconds === undefined || !Number.isFinite(seconds)) return "–";
+  const sign = seconds < 0 ? "−" : "";
+  const size = Math.abs(seconds);
+  if (size < 10) return `${sign}${size.toFixed(1)} s`;
+  if (size < 120) return `${sign}${size.toFixed(0)} s`;
+  if (size < 7200) return `${sign}${(size / 60).toFixed(0)} min`;
+  if (size < 172800) return `${sign}${(size / 3600).toFixed(1)} h`;
+  return `${sign}${(size / 86400).toFixed(1)} d`;
+}
+
+// The detector that the panel speaks of: the one alone on the screen, else the last one pointed at.
+export function detectorOf(state, name) {
+  return state.detectors.find((detector) => detector.name === name) ?? state.detectors[0];
+}
+
+export function showState(state, focus, choose) {
+  showProblems(state.daemon?.problems ?? []);
+  showRamps(state.detectors, focus, choose);
+  const detector = detectorOf(state, focus);
+  showFrame(detector);
+  showReferences(detector);
+  showCounters(state, detector);
+  element("software").textContent = state.daemon?.software ?? "";
+}
+
+function showProblems(problems) {
+  element("problems").hidden = problems.length === 0;
+  element("problems").querySelector("ul").replaceChildren(...problems.map((text) => make("li", "", text)));
+}
+
+function showRamps(detectors, focus, choose) {
+  const rows = detectors.map((detector) => {
+    const { ramp = 0, read = 0, ramps_planned: ramps = 0, reads_planned: reads = 0, exposure_id } = detector.progress;
+    const row = make("div", detector.name === focus ? "ramp focus" : "ramp");
+    row.dataset.detector = detector.name;
+    row.onclick = () => choose(detector.name);
+    const bar = make("div", "bar");
+    const done = make("i");
+    done.style.width = reads ? `${Math.min(100, (100 * (read + 1)) / reads)}%` : "0";
+    bar.append(done);
+    const lost = detector.progress.reads_lost ?? 0;
+    const text = exposure_id
+      ? `read ${read + 1}${reads ? ` of ${reads}` : ""} · ramp ${ramp + 1}${ramps ? ` of ${ramps}` : ""}`
+      : "idle";
+    const words = make("span", "", text);
+    if (lost) words.append(make("b", "bad", ` ${lost} lost`));
+    row.append(make("b", "", detector.name), bar, words);
+    return row;
+  });
+  element("ramps").querySelector(".list").replaceChildren(...rows);
+}
+
+const MODES = { cds: () => "CDS", utr: () => "up the ramp", mcds: (frame) => `MCDS-${frame.reads_per_end}` };
+
+function showFrame(detector) {
+  const frame = detector?.frame;
+  element("frame").querySelector("em").textContent = detector?.name ?? "";
+  const facts = frame
+    ? [
+        ["exposure", frame.exposure_id],
+        ["mode", MODES[frame.mode](frame)],
+        ["ramps", `${frame.ramps}${frame.ramps_planned ? ` of ${frame.ramps_planned}` : ""}${frame.final ? "" : ", more to come"}`],
+        ["reads", `${frame.reads_used} used · ${frame.reads_lost} lost · ${frame.reads_rejected} rejected`,
+          frame.reads_lost || frame.reads_rejected ? "warn" : ""],
+        ["effective time", `${frame.effective_s.toFixed(2)} s`],
+        ["complete", frame.complete ? "yes" : "no", frame.complete ? "" : "warn"],
+        ...(frame.sky_scale === null ? [] : [["sky scale", frame.sky_scale.toFixed(3)]]),
+        ["last read to frame", duration(detector.latency_s)],
+        ...frame.notes.map((note) => ["note", note, "warn"]),
+      ]
+    : [["", "no frame yet"]];
+  fillFacts(element("frame").querySelector("dl"), facts);
+}
+
+function fillFacts(list, facts) {
+  list.replaceChildren(...facts.flatMap(([name, text, level]) => [make("dt", "", name), make("dd", level, text)]));
+}
+
+function showReferences(detector) {
+  const references = detector?.frame?.references?.length ? detector.frame.references : (detector?.references ?? []);
+  element("references").querySelector("em").textContent = detector?.name ?? "";
+  const rows = references.map((reference) => {
+    const row = make("div", "reference");
+    row.dataset.status = reference.status;
+    row.title = [reference.name, reference.note].filter(Boolean).join("\n");
+    const age = reference.age_s === null ? "" : duration(reference.age_s);
+    row.append(
+      make("b", "", reference.reftype),
+      make("span", "name", reference.note && reference.status !== "OK" ? reference.note : reference.name || "–"),
+      make("span", "age", age),
+      make("em", "status", reference.status === "NA" ? "off" : reference.status),
+    );
+    return row;
+  });
+  if (!rows.length) rows.push(make("p", "dim", "none named yet"));
+  element("references").querySelector(".list").replaceChildren(...rows);
+  const crds = detector?.frame?.crds_context;
+  element("references").querySelector("p.dim:last-child").textContent = crds ? `context ${crds}` : "";
+}
+
+// A counter of something that went wrong is coloured once it is not zero.
+const TROUBLE = /lost|reject|drop|late|gap|duplicate|error|fail|malformed|abandon|thinned|too_|unexpected|overflow/;
+
+function showCounters(state, detector) {
+  const row = (name, count) => [name.replaceAll("_", " "), count.toLocaleString("en"), count && TROUBLE.test(name) ? "warn" : ""];
+  const of = (counters, where) => Object.entries(counters).map(([name, count]) => row(where + name, count));
+  fillFacts(element("counters").querySelector("dl"), [
+    ...of(state.daemon?.counters ?? {}, ""),
+    ...of(detector?.counters ?? {}, `${detector?.name} `),
+    ...of(state.display, "display "),
+  ]);
+}
