@@ -1,0 +1,210 @@
+"""One fixed message of each kind (the golden files hold their bytes), and reads made to order."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from streams import wire
+from streams.messages import (
+    DetectorStatus,
+    Frame,
+    FrameHeader,
+    Message,
+    Observe,
+    ObserveHeader,
+    Preview,
+    PreviewHeader,
+    Provenance,
+    Read,
+    ReadHeader,
+    Status,
+    StatusHeader,
+    Telemetry,
+    TelemetryHeader,
+)
+from streams.recording import frame_parts
+
+GOLDEN = Path(__file__).parent / "streams" / "golden"
+TIME_NS = 1_928_473_200_123_456_789
+FRAME_NS = 720_000_000
+SETUP = {"DETECTOR": "IMG1", "FILTER": "H", "READMODE": "UTR", "XSIZE": 4, "SUBARRAY": "FULL"}
+DARK = Provenance(reftype="DARK", status="OK", name="iris_dark_0001.fits", sha256="0f" * 32, age_s=3600.5)
+SKY = Provenance(reftype="SKY", status="MISSING", note="no rule covers FILTER=H")
+
+
+def make_read(
+    sequence: int = 0, *, data: np.ndarray[Any, Any] | None = None, detector: str = "IMG1", **changes: Any
+) -> Read:
+    """Return a small read: read `sequence` of one long ramp, unless `changes` say otherwise."""
+    values: dict[str, Any] = {
+        "instrument": "IRIS",
+        "detector": detector,
+        "sequence": sequence,
+        "time_ns": TIME_NS + sequence * FRAME_NS,
+        "exposure_id": "2031A-001-001-IRIS-IMG1-SCI0-0001",
+        "ramp": 0,
+        "read": sequence,
+        "frame_time_ns": FRAME_NS,
+    }
+    pixels = np.arange(12, dtype="<u2").reshape(3, 4) + np.uint16(sequence % 1000) if data is None else data
+    return Read(ReadHeader(**(values | changes)), pixels)
+
+
+def _read() -> Read:
+    data = np.array([[0, 1, 255, 256], [5000, 34600, 65534, 65535], [7, 6, 5, 4]], dtype="<u2")
+    return make_read(
+        41,
+        data=data,
+        ramp=2,
+        read=1,
+        ramps_planned=3,
+        reads_planned=10,
+        reset_ns=TIME_NS - FRAME_NS,
+        gain_e_per_dn=3.04,
+        read_noise_e=9.0,
+        saturation_dn=34600.0,
+        setup=SETUP,
+    )
+
+
+def _observe() -> Observe:
+    header = ObserveHeader(
+        instrument="IRIS",
+        detector="IMG1",
+        sequence=3,
+        time_ns=TIME_NS,
+        name="ExposureStart",
+        exposure_id="2031A-001-001-IRIS-IMG1-SCI0-0001",
+        parameters={"obsId": "2031A-001-001", "ramps": 3, "offsets": [0.5, -1.25], "comment": None},
+        setup=SETUP,
+    )
+    return Observe(header)
+
+
+def _telemetry() -> Telemetry:
+    header = TelemetryHeader(
+        instrument="TCS",
+        detector="ALL",
+        sequence=1_000_000,
+        time_ns=TIME_NS,
+        event="TCS.cmIRIS.positionAngle",
+        values={"angle": 12.5, "tracking": True, "state": "LOCK", "history": [1, 2, 3]},
+        units={"angle": "deg"},
+    )
+    return Telemetry(header)
+
+
+def _frame() -> Frame:
+    header = FrameHeader(
+        instrument="IRIS",
+        detector="IMG1",
+        sequence=7,
+        time_ns=TIME_NS,
+        exposure_id="2031A-001-001-IRIS-IMG1-SCI0-0001",
+        revision=1,
+        ramps=2,
+        ramps_planned=3,
+        reads_planned=10,
+        mode="mcds",
+        reads_per_end=4,
+        effective_s=12.96,
+        first_read_ns=TIME_NS - 19 * FRAME_NS,
+        published_ns=TIME_NS + 1_000_000,
+        reads_used=19,
+        reads_lost=1,
+        reads_rejected=0,
+        complete=True,
+        final=False,
+        gain_e_per_dn=3.04,
+        read_noise_e=9.0,
+        saturation_dn=34600.0,
+        sky_scale=1.02,
+        setup=SETUP,
+        references=[DARK, SKY],
+        crds_context="tmt_0001.pmap",
+        crds_sha1="ab" * 20,
+        software="iris-rtcal 0.1.0",
+        notes=["sky not subtracted"],
+    )
+    data = np.array([[1.5, np.nan], [-0.25, 1e6]], dtype="<f4")
+    dq = np.array([[0, 1 << 31], [3, 1]], dtype="<u4")
+    saturated_from = np.array([[65535, 0], [4, 65535]], dtype="<u2")
+    return Frame(header, data, np.abs(data) / 8, dq, saturated_from)
+
+
+def _preview() -> Preview:
+    header = PreviewHeader(
+        instrument="IRIS",
+        detector="IMG1",
+        sequence=12,
+        time_ns=TIME_NS,
+        exposure_id="2031A-001-001-IRIS-IMG1-SCI0-0001",
+        ramp=1,
+        read=4,
+        ramps_planned=3,
+        reads_planned=10,
+        reads_used=5,
+        reads_lost=0,
+        effective_s=2.88,
+        binning=4,
+        full_shape=(8, 12),
+        published_ns=TIME_NS + 2_000_000,
+        setup=SETUP,
+    )
+    raw = np.linspace(5000, 6000, 6, dtype="<f4").reshape(2, 3)
+    return Preview(header, raw, (raw - 5000) / 8)
+
+
+def _status() -> Status:
+    detector = DetectorStatus(
+        exposure_id="2031A-001-001-IRIS-IMG1-SCI0-0001",
+        ramp=1,
+        read=4,
+        reads_planned=10,
+        queued=1,
+        latency_s=0.125,
+        counters={"delivered": 14, "lost": 1},
+        references=[DARK, SKY],
+    )
+    header = StatusHeader(
+        instrument="IRIS",
+        detector="ALL",
+        sequence=99,
+        time_ns=TIME_NS,
+        state="running",
+        started_ns=TIME_NS - 100_000_000_000,
+        period_s=1.0,
+        software="iris-rtcal 0.1.0",
+        crds_context="tmt_0001.pmap",
+        counters={"received": 15, "rejected_parts": 1},
+        detectors={"IMG1": detector},
+        problems=["no flat for FILTER=H"],
+    )
+    return Status(header)
+
+
+SAMPLES: dict[str, Message] = {
+    "read": _read(),
+    "observe": _observe(),
+    "telemetry": _telemetry(),
+    "frame": _frame(),
+    "preview": _preview(),
+    "status": _status(),
+}
+
+
+def same(one: Message, other: Message) -> bool:
+    """Tell whether two messages are the same, bit for bit (NaN included)."""
+    arrays = ((getattr(one, path), getattr(other, path)) for path in one.DTYPES)
+    return (
+        type(one) is type(other)
+        and one.header == other.header
+        and all(a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes() for a, b in arrays)
+    )
+
+
+def write_golden() -> None:
+    """Freeze the bytes of every sample; only a new version of the wire may change them."""
+    for kind, message in SAMPLES.items():
+        (GOLDEN / f"{kind}.parts").write_bytes(frame_parts(wire.encode(message)))

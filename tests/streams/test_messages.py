@@ -1,0 +1,58 @@
+import msgspec
+import numpy as np
+import pytest
+
+from streams.dq import DESCRIPTIONS, Dq, names
+from streams.messages import MESSAGE_TYPES, ReadHeader
+from tests.samples import SAMPLES, make_read
+
+
+@pytest.mark.parametrize("kind", MESSAGE_TYPES)
+def test_kind_is_the_last_word_of_the_source(kind: str) -> None:
+    header = SAMPLES[kind].header
+    assert header.kind == kind
+    assert header.source == f"{header.instrument}/{header.detector}/{kind}"
+    assert type(SAMPLES[kind]) is MESSAGE_TYPES[kind]
+
+
+@pytest.mark.parametrize("kind", MESSAGE_TYPES)
+def test_messages_are_frozen(kind: str) -> None:
+    with pytest.raises(AttributeError):
+        SAMPLES[kind].header.sequence = 1  # type: ignore[misc]
+    with pytest.raises(AttributeError):
+        SAMPLES[kind].header = None  # type: ignore[misc,assignment]
+
+
+@pytest.mark.parametrize("kind", MESSAGE_TYPES)
+def test_arrays_of_a_message_have_the_dtypes_that_travel(kind: str) -> None:
+    message = SAMPLES[kind]
+    assert [field for field in message.__slots__ if field != "header"] == list(message.DTYPES)
+    for path, dtypes in message.DTYPES.items():
+        assert getattr(message, path).dtype.str in dtypes
+
+
+def test_headers_of_reads_say_no_more_than_they_know() -> None:
+    header = make_read(data=np.zeros((2, 2), dtype="<u2")).header
+    assert (header.gain_e_per_dn, header.reset_ns, header.reads_planned) == (None, None, 0)
+    assert header.complete
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("detector", "IMG 1"), ("detector", "-IMG1"), ("exposure_id", "Ä"), ("exposure_id", "A\n"), ("ramp", 10_000_001)],
+)
+def test_values_out_of_bounds_are_no_header(field: str, value: object) -> None:
+    scalars = msgspec.to_builtins(make_read().header) | {field: value}
+    with pytest.raises(msgspec.ValidationError, match=field):
+        msgspec.convert(scalars, type=ReadHeader)
+
+
+def test_every_dq_bit_is_described_and_fits_uint32() -> None:
+    assert set(DESCRIPTIONS) == set(Dq)
+    assert len(Dq) == 32
+    assert sum(int(bit) for bit in Dq) == 2**32 - 1
+
+
+def test_dq_names_come_lowest_bit_first() -> None:
+    assert names(0) == []
+    assert names((1 << 31) | 0b11) == ["DO_NOT_USE", "SATURATED", "REFERENCE_PIXEL"]
