@@ -1,0 +1,128 @@
+import numpy as np
+import pytest
+
+from streams.dq import Dq
+from streams.simulator.instrument import REFERENCE_BORDER, band_um
+from streams.simulator.psf import FINE, Psf, make_psf, moffat
+from streams.simulator.scene import Scene
+from streams.simulator.spectra import OH_LINES, lay_traces, spectra_light
+from streams.simulator.stars import Stars, detector_origin, draw_field, star_light
+from tests.simulated import simulated
+
+
+@pytest.fixture(scope="module")
+def psf():
+    return make_psf(band_um("H"), 193, 0.15)
+
+
+def one_star(x_px, y_px, flux=1e5):
+    return Stars(np.array([x_px]), np.array([y_px]), np.array([flux]))
+
+
+def test_a_star_brings_its_flux(psf):
+    light = star_light(one_star(512 + 1 / FINE, 500.0), psf, 1024)
+    y, x = np.indices(light.shape)
+    # What is missing is the halo beyond the edge.
+    assert 0.99e5 < light.sum(dtype=np.float64) < 1.0001e5
+    assert (light * x).sum(dtype=np.float64) / light.sum(dtype=np.float64) == pytest.approx(512.3, abs=2)
+    peak = light[500, 511:515].astype(np.float64)
+    assert peak[1] > peak[2] > peak[0] > peak[3]
+
+
+def test_the_halo_is_a_moffat():
+    seeing_only = Psf(0.0, np.zeros((FINE, FINE, 255, 255), np.float32), 133.0)
+    light = star_light(one_star(250.0, 300.0), seeing_only, 512)
+    y, x = np.indices(light.shape)
+    expected = 1e5 * moffat(np.hypot(y - 300, x - 250), 133.0)
+    np.testing.assert_allclose(light, expected, atol=0.01 * expected.max())
+
+
+def test_stars_beyond_the_edge_shine_in(psf):
+    inside = star_light(one_star(10.0, 128.0), psf, 512)
+    outside = star_light(one_star(10.0 - 256, 128.0), psf, 512)
+    np.testing.assert_allclose(outside[:, :200], inside[:, 256:456], rtol=0.02, atol=1e-3)
+
+
+def test_stars_sit_on_the_fine_grid_between_the_limits():
+    settings = simulated(size=1024, stars_per_mpx=2000.0)
+    stars = draw_field(settings)
+    np.testing.assert_allclose(np.round(stars.x_px * FINE), stars.x_px * FINE, atol=1e-6)
+    assert stars.flux_e_per_s.max() <= settings.brightest_e_per_s
+    assert stars.flux_e_per_s.min() >= settings.faintest_e_per_s * (1 - 1e-9)
+    # Counts grow as 10^(0.3 m): by 10^0.3 for each magnitude fainter, away from the bright end.
+    fainter_mag = 2.5 * np.log10(settings.brightest_e_per_s / stars.flux_e_per_s)
+    counts = [np.count_nonzero((fainter_mag > m) & (fainter_mag <= m + 1)) for m in (6, 7)]
+    assert counts[1] / counts[0] == pytest.approx(10**0.3, rel=0.1)
+
+
+def test_the_mosaic_shows_four_parts_of_one_field():
+    places = {name: detector_origin(name, 4096) for name in ("IMG1", "IMG2", "IMG3", "IMG4")}
+    assert places == {"IMG1": (0, 4396), "IMG2": (4396, 4396), "IMG3": (0, 0), "IMG4": (4396, 0)}
+    scene = Scene(simulated(detectors=["IMG1", "IMG2"]))
+    shift = detector_origin("IMG2", 256)[0] - detector_origin("IMG1", 256)[0]
+    np.testing.assert_allclose(scene.stars["IMG2"].x_px + shift, scene.stars["IMG1"].x_px, atol=1e-9)
+
+
+def test_rate_is_light_by_response_and_dark_current():
+    scene = Scene(simulated(sky_e_per_s=50.0, sequence=["sky"]))
+    chip = scene.chips["IMG1"]
+    np.testing.assert_allclose(scene.rate("IMG1", "sky"), 50 * chip.flat + chip.dark_e_per_s, rtol=1e-6)
+    np.testing.assert_array_equal(scene.rate("IMG1", "dark"), chip.dark_e_per_s)
+    border = (chip.dq & Dq.REFERENCE_PIXEL) != 0
+    assert np.count_nonzero(border) == 256**2 - (256 - 2 * REFERENCE_BORDER) ** 2
+    assert not scene.rate("IMG1", "sky")[border].any()
+
+
+def test_bad_pixels_are_as_many_as_asked_and_do_what_they_say():
+    chip = Scene(simulated(size=1024, hot_fraction=0.01, dead_fraction=0.02)).chips["IMG1"]
+    dead, hot = ((chip.dq & bit) != 0 for bit in (Dq.DEAD, Dq.HOT))
+    assert dead.mean() == pytest.approx(0.02, rel=0.05)
+    assert hot.mean() == pytest.approx(0.01, rel=0.05)
+    assert not chip.flat[dead].any()
+    assert chip.dark_e_per_s[hot].min() > 30
+    good = chip.dq == 0
+    assert np.median(chip.dark_e_per_s[good]) == pytest.approx(0.025, rel=0.02)
+    assert np.median(chip.flat[good]) == pytest.approx(1, abs=0.01)
+
+
+def test_sky_lines_lie_where_the_wavelengths_say():
+    settings = simulated(size=2048, detectors=["IFS"])
+    traces = lay_traces(settings.size, band_um("H"))
+    light = spectra_light(traces, settings, "sky")
+    alone_um = 1.70087  # no other line within 30 pixels
+    for index in (0, 100, 400, traces.x0_px.size - 1):
+        offset_px = (alone_um - traces.start_um) / traces.step_um
+        y = round(traces.y0_px[index] + traces.tilt * offset_px)
+        x0 = round(traces.x0_px[index] + offset_px)
+        box = light[y - 2 : y + 3, x0 - 6 : x0 + 7].sum(axis=0).astype(np.float64)
+        box -= box.min()
+        found_px = (box * np.arange(x0 - 6, x0 + 7)).sum() / box.sum()
+        assert found_px == pytest.approx(traces.x0_px[index] + offset_px, abs=0.02)
+
+
+@pytest.mark.parametrize("name", ["Z", "Y", "J", "H", "Ks", "Kbb", "Hbb"])
+@pytest.mark.parametrize("size", [256, 4096])
+def test_spectra_of_every_band_fit_on_the_detector(name, size):
+    traces = lay_traces(size, band_um(name))
+    end_px = traces.x0_px + traces.length_px
+    assert traces.x0_px.min() >= REFERENCE_BORDER
+    assert end_px.max() <= size - REFERENCE_BORDER
+    half = traces.x0_px.size // 2
+    assert end_px[:half].max() <= traces.x0_px[half:].min()
+    assert traces.y0_px.max() + traces.tilt * traces.length_px < size - REFERENCE_BORDER
+
+
+def test_the_source_is_absent_from_the_sky():
+    settings = simulated(detectors=["IFS"])
+    traces = lay_traces(settings.size, band_um("H"))
+    science, sky = (spectra_light(traces, settings, kind) for kind in ("science", "sky"))
+    assert (science >= sky).all()
+    assert science.max() > 5 * np.median(sky)
+    assert science.sum(dtype=np.float64) > 1.5 * sky.sum(dtype=np.float64)
+
+
+def test_line_lists_are_in_order_and_strengths_relative():
+    for lines in OH_LINES.values():
+        wavelengths = [wavelength for wavelength, _ in lines]
+        assert wavelengths == sorted(wavelengths)
+        assert max(strength for _, strength in lines) == 1.0
