@@ -14,6 +14,7 @@ import numpy as np
 from astropy.io import fits
 
 from streams.clock import NS, UNIX_EPOCH_MJD, iso_utc, tai_to_utc_ns
+from streams.errors import ImageError
 from streams.fits_images import write_image
 from streams.messages import Frame, FrameHeader, Provenance, Scalar
 
@@ -69,7 +70,10 @@ def write_frame(frame: Frame, directory: Path) -> Path:
         If the file cannot be written; nothing written before is damaged.
     """
     path = directory / file_name(frame.header)
-    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImageError(f"{directory}: cannot be made: {error.strerror}; choose another directory") from error
     saturated = fits.ImageHDU(np.array(frame.saturated_from, dtype=np.uint16), name="SATREAD")
     references = _reference_table(frame.header.references)
     write_image(

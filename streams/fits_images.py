@@ -58,7 +58,7 @@ def write_image(
     shapes = {name: array.shape for name, array in images.items()}
     if not images or len(set(shapes.values())) > 1:
         raise ImageError(f"{path}: DATA, ERR and DQ need one shape, found {shapes or 'none of them'}")
-    hdus = fits.HDUList([_primary(cards)])
+    hdus = fits.HDUList([fits.PrimaryHDU(header=cards.copy())])
     for name, array in images.items():
         hdus.append(_image(name, array, cards.get("BUNIT")))
     for hdu in extra:
@@ -80,6 +80,8 @@ def write_hdus(path: Path, hdus: fits.HDUList, *, overwrite: bool = False) -> No
         raise ImageError(f"{path}: the file exists; remove it, choose another name, or allow overwriting")
     hdus.update_extend()
     for hdu in hdus:
+        if any(len(card.image) > fits.Card.length for card in hdu.header.cards):
+            hdu.header.set(*_LONG_STRINGS)
         hdu.add_checksum(when="")  # astropy would put the time of writing into the comment
     temporary = path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex}.part")
     try:
@@ -95,13 +97,6 @@ def write_hdus(path: Path, hdus: fits.HDUList, *, overwrite: bool = False) -> No
     finally:
         with suppress(OSError):
             os.unlink(temporary)
-
-
-def _primary(cards: fits.Header) -> fits.PrimaryHDU:
-    hdu = fits.PrimaryHDU(header=cards.copy())
-    if any(len(card.image) > fits.Card.length for card in hdu.header.cards) and "LONGSTRN" not in hdu.header:
-        hdu.header.set(*_LONG_STRINGS)
-    return hdu
 
 
 def _image(name: str, array: NDArray[Any], unit: str | None) -> fits.ImageHDU:
