@@ -152,6 +152,12 @@ class CrdsContext:
         found = self.instruments.get(instrument.lower() if self.instrument_key else "")
         return tuple(found.types) if isinstance(found, Instrument) else ()
 
+    def keys(self, instrument: str) -> tuple[str, ...]:
+        """Return the header keys that an instrument's rules may look at, upper case, with the instrument's own."""
+        found = self.instruments.get(instrument.lower() if self.instrument_key else "")
+        own = found.keys() if isinstance(found, Instrument) else ()
+        return tuple(sorted({key.upper() for key in own} | ({self.instrument_key} - {""})))
+
     def problems(self) -> Iterator[BadRulesError]:
         """Return the errors of every mapping below that could not be used."""
         for instrument in self.instruments.values():

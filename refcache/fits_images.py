@@ -1,0 +1,181 @@
+"""The images of a reference file, read and checked; what they mean is the business of `references`."""
+
+import warnings
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from astropy.io import fits
+from numpy.typing import NDArray
+
+from refcache.cards import plain_cards
+from refcache.errors import LayoutError, LfsPointerError, NotFitsError, ReferenceFileError
+from refcache.values import SetupValue
+
+FloatImage = NDArray[np.float32]
+DqImage = NDArray[np.uint32]
+
+# Bits of the table in `streams/dq.py` that a reference can set; this package imports none of ours.
+DO_NOT_USE = np.uint32(1 << 0)
+UNRELIABLE_ERROR = np.uint32(1 << 8)
+UNRELIABLE_DARK = np.uint32(1 << 23)
+UNRELIABLE_FLAT = np.uint32(1 << 25)
+
+MAX_SIDE = 16384
+_NEUTRAL = {"dark": (0.0, UNRELIABLE_DARK), "sky": (0.0, DO_NOT_USE), "flat": (1.0, UNRELIABLE_FLAT)}
+_LFS = b"version https://git-lfs.github.com/spec/"
+_GZIP = b"\x1f\x8b"
+# What astropy raises for bytes that are not what their header says.
+_DAMAGED = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, zlib.error, fits.VerifyError)
+
+
+@dataclass
+class FitsImages:
+    """The images of one file: `data` and `err` float32 (empty for a bad-pixel map), `dq` uint32, all (y, x), C order.
+
+    `header` has the cards of PRIMARY and, where it lacks them, of the first image; `notes` say what was missing.
+    """
+
+    header: dict[str, SetupValue]
+    data: FloatImage
+    err: FloatImage
+    dq: DqImage
+    notes: list[str] = field(default_factory=list)
+
+    def mend(self, reftype: str) -> None:
+        """Give pixels without a usable value one that changes nothing, and errors that are none 0; flag both."""
+        neutral, flag = _NEUTRAL[reftype]
+        self._mend(self.err, ~(np.isfinite(self.err) & (self.err >= 0)), 0, UNRELIABLE_ERROR, "ERR")
+        usable = np.isfinite(self.data) & (self.data > 0) if reftype == "flat" else np.isfinite(self.data)
+        self.err[~usable] = 0
+        self._mend(self.data, ~usable, neutral, flag, "value")
+
+    def _mend(self, image: FloatImage, bad: NDArray[np.bool_], value: float, flag: np.uint32, what: str) -> None:
+        if bad.any():
+            image[bad] = value
+            self.dq[bad] |= flag
+            self.notes.append(f"{int(bad.sum())} pixels without a usable {what} count as {value:g}")
+
+
+def check_start(path: Path, stream: IO[bytes]) -> None:
+    """Refuse what is no FITS file at the first glance, and rewind.
+
+    Raises
+    ------
+    LfsPointerError
+        If Git LFS left a pointer in the file's place.
+    NotFitsError
+        If it begins neither as FITS nor as gzip.
+    """
+    start = stream.read(len(_LFS))
+    stream.seek(0)
+    if start.startswith(_LFS):
+        raise LfsPointerError(path, "", "is a Git LFS pointer, not the file; run `git lfs pull` in its repository")
+    if not start.startswith((b"SIMPLE  =", _GZIP)):
+        raise NotFitsError(path, "", f"is not FITS: it begins with {start[:9]!r}; give a FITS file")
+
+
+def read_images(path: Path, stream: IO[bytes], main: str) -> FitsImages:
+    """Read the extensions of a reference.
+
+    Parameters
+    ----------
+    path
+        For the messages.
+    stream
+        The open file.
+    main
+        The extension that must be there: `DATA`, or `DQ` for a bad-pixel map.
+
+    Raises
+    ------
+    NotFitsError
+        If the file is damaged or truncated.
+    LayoutError
+        If an extension is missing, or of the wrong dtype or shape.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            with fits.open(stream, memmap=False, lazy_load_hdus=False) as hdus:
+                images = _read(path, hdus, main)
+        except _DAMAGED as error:
+            if isinstance(error, ReferenceFileError):
+                raise
+            raise NotFitsError(path, "", f"is damaged FITS: {error}; write or fetch it again") from error
+    for warning in caught:
+        if "truncated" in str(warning.message):
+            raise NotFitsError(path, "", f"is truncated: {warning.message}; write or fetch it again")
+    return images
+
+
+def locked(image: NDArray[Any]) -> NDArray[Any]:
+    """Return the image in C order, read-only; a copy if it was not."""
+    ordered = np.ascontiguousarray(image)
+    ordered.setflags(write=False)
+    return ordered
+
+
+def _read(path: Path, hdus: fits.HDUList, main: str) -> FitsImages:
+    first = _extension(path, hdus, main)
+    header = plain_cards(first.header) | plain_cards(hdus[0].header)
+    if "BUNIT" in first.header:  # the image's own unit, whatever PRIMARY says
+        header["BUNIT"] = first.header["BUNIT"]
+    shape = _shape(path, main, first)
+    none = np.zeros((0, 0), np.float32)
+    images = FitsImages(header, none, none, np.zeros(shape, np.uint32))
+    if "DQ" in hdus:
+        images.dq = _dq(path, hdus["DQ"], shape)
+    else:
+        images.notes.append("no DQ: no pixel is flagged")
+    if main == "DATA":
+        images.data = _float(path, "DATA", first, shape)
+        images.err = _float(path, "ERR", hdus["ERR"], shape) if "ERR" in hdus else np.zeros(shape, np.float32)
+        if "ERR" not in hdus:
+            images.notes.append("no ERR: its error counts as 0")
+    return images
+
+
+def _extension(path: Path, hdus: fits.HDUList, name: str) -> Any:
+    if name not in hdus:
+        found = ", ".join(hdu.name or "unnamed" for hdu in hdus)
+        raise LayoutError(path, name, f"no such extension; found {found}; name the image extension {name}")
+    return hdus[name]
+
+
+def _shape(path: Path, name: str, hdu: Any) -> tuple[int, int]:
+    shape: tuple[int, ...] = tuple(getattr(hdu, "shape", ()))
+    if len(shape) != 2 or not all(1 <= side <= MAX_SIDE for side in shape):
+        raise LayoutError(path, name, f"is of shape {shape}; a reference is one image (y, x), sides up to {MAX_SIDE}")
+    return shape[0], shape[1]
+
+
+def _float(path: Path, name: str, hdu: Any, shape: tuple[int, int]) -> FloatImage:
+    data = _data(path, name, hdu, shape)
+    if data.dtype.kind != "f":
+        raise LayoutError(path, name, f"is {data.dtype.name}; write it as float32")
+    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes inf and is mended like any other
+        return np.array(data, dtype=np.float32, order="C")
+
+
+def _dq(path: Path, hdu: Any, shape: tuple[int, int]) -> DqImage:
+    data = _data(path, "DQ", hdu, shape)
+    if data.dtype.kind not in "iu" or data.dtype.itemsize > 4:
+        raise LayoutError(path, "DQ", f"is {data.dtype.name}; write it as uint32")
+    if data.dtype.kind == "i" and data.dtype.itemsize == 4:
+        return np.array(data, dtype=np.int32, order="C").view(np.uint32)  # bit 31 is int32's sign
+    if data.dtype.kind == "i" and (data < 0).any():
+        raise LayoutError(path, "DQ", f"is {data.dtype.name} with negative values; write it as uint32")
+    return np.array(data, dtype=np.uint32, order="C")
+
+
+def _data(path: Path, name: str, hdu: Any, shape: tuple[int, int]) -> NDArray[Any]:
+    own = tuple(getattr(hdu, "shape", ()))
+    if own != shape:
+        raise LayoutError(path, name, f"is of shape {own}, the first image {shape}; make them alike")
+    data = hdu.data
+    if not isinstance(data, np.ndarray) or data.shape != shape:
+        raise LayoutError(path, name, "has no pixels; write or fetch it again")
+    return data

@@ -1,0 +1,262 @@
+"""From an exposure's setup to the references of its frame, without ever failing.
+
+Rules choose, files are in memory before the first read, and whatever goes wrong is a status on the frame.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+
+from refcache.cache_paths import cache_path, context_name, reference_path
+from refcache.chosen import Chosen, Exposure, Mode, ReferenceSet, judge, missing, not_applicable
+from refcache.context import CrdsContext
+from refcache.dates import utc_of_tai
+from refcache.errors import BadInputError, NoMatchError, RefcacheError, SelectionError
+from refcache.holding import Holding, Window
+from refcache.references import REFTYPES, Reference
+from refcache.rmaps import File, NotApplicable, Omitted, Rmap, Selection
+from refcache.settings import RefcacheSettings
+from refcache.values import UNDEFINED, SetupValue, normalise, with_aliases
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[int, int, str], None]
+"""Called with how many files are done, how many there are, and the name of the next."""
+
+NO_CACHE = "no CRDS cache configured"
+_FULL = frozenset(("FULL", "FULL_FRAME", "FULLFRAME", UNDEFINED, "N/A", "*", "", "GENERIC"))
+_MEMO = 512
+
+
+class ReferenceStore:
+    """The references of one context and one configuration.
+
+    Construction reads the rules but no reference; a context that cannot be used is a problem that
+    `preload` tells and each frame carries.
+
+    Parameters
+    ----------
+    settings
+        The `[refcache]` table.
+    stale_s
+        Age from which a reference is STALE [s], by reftype.
+    environ
+        `CRDS_PATH` and `CRDS_CONTEXT` are taken from it where the settings are silent.
+    """
+
+    def __init__(
+        self, settings: RefcacheSettings, stale_s: Mapping[str, float], environ: Mapping[str, str] = os.environ
+    ) -> None:
+        self._settings = settings
+        self._stale_s = {reftype: float(stale_s[reftype]) for reftype in REFTYPES}
+        self._holding = Holding(settings.memory_mb)
+        self._context: CrdsContext | None = None
+        self._no_context = NO_CACHE
+        self._cache = cache_path(settings, environ)
+        if self._cache is not None:
+            try:
+                name = context_name(self._cache, settings, environ)
+                self._context = CrdsContext.load(self._cache, name, settings.check_sha1, settings.observatory)
+            except SelectionError as error:
+                self._no_context = str(error)
+        self._ask = lru_cache(maxsize=_MEMO)(self._ask_rules)
+
+    @property
+    def crds_context(self) -> str:
+        """Name of the context; "" without one."""
+        return self._context.name if self._context else ""
+
+    @property
+    def crds_sha1(self) -> str:
+        """SHA-1 of the context, marked if checksums were not compared; "" without one."""
+        if self._context is None:
+            return ""
+        return self._context.sha1 if self._context.checked else f"{self._context.sha1} unchecked"
+
+    def preload(self, progress: Progress | None = None) -> list[str]:
+        """Load the overrides and all references that the rules name for the instrument and that are on disk.
+
+        Parameters
+        ----------
+        progress
+            Told before each file.
+
+        Returns
+        -------
+        list of str
+            What went wrong, one sentence each; empty if all is well.
+        """
+        problems = self._rule_problems()
+        overrides = [(reftype, path, True) for reftype, path in self._override_paths()]
+        named = list(self._named_paths(problems))
+        present = [(reftype, path, False) for reftype, path in named if path.exists()]
+        absent = [path for _, path in named if not path.exists()]
+        if absent:
+            names = ", ".join(path.name for path in absent[:3]) + (", ..." if len(absent) > 3 else "")
+            problems.append(f"{len(absent)} of {len(named)} references are not in {absent[0].parent}: {names}")
+        work = overrides + present
+        for done, (reftype, path, always) in enumerate(work):
+            if progress is not None:
+                progress(done, len(work), path.name)
+            problems += self._preload_one(reftype, path, always)
+        return problems
+
+    def select(
+        self, setup: Mapping[str, SetupValue], shape: tuple[int, int], mode: Mode, exposure_time_ns: int
+    ) -> ReferenceSet:
+        """Choose the references of a frame; never raises.
+
+        Parameters
+        ----------
+        setup
+            FITS keywords of the exposure: DETECTOR, FILTER, READMODE, SUBARRAY ... The date in them is not
+            used: the time of the first read is what counts.
+        shape
+            Rows and columns of the reads.
+        mode
+            Estimator of the frame's rates.
+        exposure_time_ns
+            First read, TAI [ns since 1970].
+        """
+        exposure = Exposure({key.upper(): value for key, value in setup.items()}, shape, mode, exposure_time_ns)
+        dark, badpix, sky, flat = (self._choose_safely(reftype, exposure) for reftype in REFTYPES)
+        return ReferenceSet(self.crds_context, self.crds_sha1, dark, badpix, sky, flat)
+
+    def _choose_safely(self, reftype: str, exposure: Exposure) -> Chosen:
+        try:
+            return self._choose(reftype, exposure)
+        except Exception as error:  # a frame is published whatever a reference does
+            logger.exception("choosing %s failed", reftype)
+            return missing(reftype, f"{type(error).__name__}: {error}")
+
+    def _choose(self, reftype: str, exposure: Exposure) -> Chosen:
+        override = self._settings.override.get(reftype, "")
+        if normalise(override) == "N/A":
+            return not_applicable(reftype, "override")
+        if override:
+            return self._judged(reftype, Path(override).expanduser(), exposure, "", override=True)
+        if self._context is None or self._cache is None:
+            return missing(reftype, self._no_context)
+        instrument = self._instrument(exposure.setup)
+        try:
+            selection = self._select_by_rules(reftype, instrument, exposure)
+            if isinstance(selection, NotApplicable | Omitted):
+                return not_applicable(reftype, selection.why)
+            if not isinstance(selection, File):
+                return missing(reftype, f"{self.crds_context} gives {selection}, not one file")
+            path = reference_path(self._cache, self._settings, instrument, selection.name)
+        except SelectionError as error:
+            return missing(reftype, str(error))
+        return self._judged(reftype, path, exposure, selection.date, override=False)
+
+    def _judged(self, reftype: str, path: Path, exposure: Exposure, rule_date: str, override: bool) -> Chosen:
+        try:
+            reference = self._cut(reftype, path, exposure)
+        except RefcacheError as error:
+            return missing(reftype, f"override; {error}" if override else str(error), path.name)
+        return judge(reftype, reference, exposure, self._stale_s[reftype], rule_date, override)
+
+    def _cut(self, reftype: str, path: Path, exposure: Exposure) -> Reference:
+        """Return a reference; of a full frame the window of a subarray's exposure."""
+        reference = self._holding.get(path, reftype)
+        window = _window(exposure, reference)
+        return reference if window is None else self._holding.get(path, reftype, window)
+
+    def _select_by_rules(self, reftype: str, instrument: str, exposure: Exposure) -> Selection:
+        assert self._context is not None
+        crds_type = self._crds_type(reftype, instrument)
+        rules = self._context.rules(instrument, crds_type)
+        if not isinstance(rules, Rmap):
+            return rules
+        keys, key_of_instrument = self._context.keys(instrument), self._context.instrument_key
+
+        def ask(setup: Mapping[str, SetupValue]) -> Selection:
+            header = with_aliases(setup, self._settings.aliases, rules.date_keys, _utc(exposure.time_ns))
+            header.setdefault(key_of_instrument, instrument)
+            return self._ask(crds_type, tuple((key, header[key]) for key in keys if key in header))
+
+        try:
+            return ask(exposure.setup)
+        except (NoMatchError, BadInputError):
+            if not _is_subarray(exposure.setup):
+                raise
+            return ask({**exposure.setup, "SUBARRAY": "FULL"})  # the full frame's, of which the window is cut out
+
+    def _ask_rules(self, crds_type: str, values: tuple[tuple[str, SetupValue], ...]) -> Selection:
+        assert self._context is not None
+        return self._context.select(dict(values), crds_type)
+
+    def _crds_type(self, reftype: str, instrument: str) -> str:
+        """Return the first of the configured CRDS types that the rules have, else the first."""
+        assert self._context is not None
+        candidates = self._settings.reftypes[reftype] or [reftype]
+        known = self._context.types(instrument)
+        return next((name for name in candidates if name.lower() in known), candidates[0])
+
+    def _instrument(self, setup: Mapping[str, SetupValue]) -> str:
+        assert self._context is not None
+        named = with_aliases(setup, self._settings.aliases).get(self._context.instrument_key, UNDEFINED)
+        return self._settings.instrument if normalise(named) == UNDEFINED else str(named).strip()
+
+    def _rule_problems(self) -> list[str]:
+        if self._context is None:
+            every = all(self._settings.override.get(reftype) for reftype in REFTYPES)
+            return [] if every else [self._no_context]
+        return [str(error) for error in self._context.problems()]
+
+    def _override_paths(self) -> Iterator[tuple[str, Path]]:
+        for reftype, override in self._settings.override.items():
+            if override and normalise(override) != "N/A":
+                yield reftype, Path(override).expanduser()
+
+    def _named_paths(self, problems: list[str]) -> Iterator[tuple[str, Path]]:
+        """Return what the rules name for types that are not overridden, latest first."""
+        if self._context is None or self._cache is None:
+            return
+        for reftype in REFTYPES:
+            if self._settings.override.get(reftype):
+                continue
+            try:
+                instrument = self._settings.instrument
+                rules = self._context.rules(instrument, self._crds_type(reftype, instrument))
+                for name in rules.file_names() if isinstance(rules, Rmap) else ():
+                    yield reftype, reference_path(self._cache, self._settings, instrument, name)
+            except SelectionError as error:
+                if str(error) not in problems:
+                    problems.append(f"{reftype}: {error}")
+
+    def _preload_one(self, reftype: str, path: Path, always: bool) -> list[str]:
+        if not always and not self._holding.fits(path):
+            return [f"{path.name} is not loaded yet: memory_mb = {self._settings.memory_mb} is reached"]
+        try:
+            self._holding.get(path, reftype)
+        except RefcacheError as error:
+            return [str(error)]
+        return []
+
+
+def _utc(time_ns: int) -> str:
+    try:
+        return utc_of_tai(time_ns).replace(tzinfo=None).isoformat()
+    except OverflowError:
+        return ""
+
+
+def _is_subarray(setup: Mapping[str, SetupValue]) -> bool:
+    return not {normalise(setup.get(key, UNDEFINED)) for key in ("SUBARRAY", "SARRMODE")} <= _FULL
+
+
+def _window(exposure: Exposure, reference: Reference) -> Window | None:
+    """Return where a subarray's exposure lies in a full-frame reference; None if it is not that."""
+    setup = exposure.setup
+    full = normalise(reference.header.get("SUBARRAY", UNDEFINED)) in _FULL
+    if reference.shape == exposure.shape or not full or not _is_subarray(setup):
+        return None
+    x, y = setup.get("XSTART"), setup.get("YSTART")
+    if not isinstance(x, int) or not isinstance(y, int):
+        return None
+    rows, columns = exposure.shape
+    inside = 1 <= y <= reference.shape[0] - rows + 1 and 1 <= x <= reference.shape[1] - columns + 1
+    return (y - 1, x - 1, rows, columns) if inside else None

@@ -1,0 +1,62 @@
+"""The `[refcache]` table of `config.toml`."""
+
+import difflib
+from collections.abc import Iterable
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from refcache.references import REFTYPES
+
+
+class RefcacheSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where rules and references are, and how a frame's header keywords are named in the rules.
+
+    Attributes
+    ----------
+    path
+        CRDS cache; "" takes `CRDS_PATH`.
+    context
+        `.pmap` in it; "" takes `CRDS_CONTEXT`, else the newest.
+    observatory
+        Folder below `mappings/` and `references/`.
+    instrument
+        Whose references are loaded first, and which setups without an instrument's name belong to.
+    check_sha1
+        Whether mappings must have the checksum that they state.
+    memory_mb
+        Bound on the arrays held [MiB].
+    override
+        File, or `N/A`, by reftype: taken instead of what the rules choose.
+    aliases
+        FITS keyword by the rules' key.
+    reftypes
+        CRDS's types by ours; the first that the rules have is asked.
+    """
+
+    path: str
+    context: str
+    observatory: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]+\Z")]
+    instrument: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]+\Z")]
+    check_sha1: bool
+    memory_mb: Annotated[int, Meta(ge=1)]
+    override: dict[str, str]
+    aliases: dict[str, str]
+    reftypes: dict[str, list[str]]
+
+    def __post_init__(self) -> None:
+        """Refuse reftypes that do not exist, with the nearest that does."""
+        _check_reftypes("override", self.override)
+        _check_reftypes("reftypes", self.reftypes)
+        for reftype in REFTYPES:
+            if reftype not in self.reftypes:
+                raise ValueError(f"reftypes lacks {reftype!r}; name the CRDS types that it may have")
+
+
+def _check_reftypes(table: str, names: Iterable[str]) -> None:
+    for name in names:
+        if name not in REFTYPES:
+            near = difflib.get_close_matches(name, REFTYPES, n=1)
+            remedy = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(REFTYPES)}"
+            raise ValueError(f"unknown reftype {name!r} in {table}; {remedy}")
