@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from msgspec.structs import replace as replace_struct
 
-from refcache import BadPixels, Chosen, Dark, Flat, ReferenceSet, Sky
+from refcache import Chosen, Dark, Flat, Reference, ReferenceSet, Sky
 from rtcal.config import CalibrationSettings
 from rtcal.kernels.flags import DO_NOT_USE
 from rtcal.steps import ExposureSums, FlagImage, Scaled, border_flags, sample_steps
@@ -53,17 +53,17 @@ class Calibration:
     def dark(self) -> Scaled | None:
         """Return the dark rate to subtract, if there is one."""
         dark = self.references.dark.reference
-        return None if dark is None else Scaled(dark.rate, dark.err)
+        return Scaled(dark.rate, dark.err) if isinstance(dark, Dark) else None
 
     def flat(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Return the flat field and its error, if there is one."""
         flat = self.references.flat.reference
-        return None if flat is None else (flat.flat, flat.err)
+        return (flat.flat, flat.err) if isinstance(flat, Flat) else None
 
     def sky(self, sums: ExposureSums, settings: CalibrationSettings) -> "SkyScale | None":
         """Return the sky to subtract and its scale; None without a sky, or if it is switched off."""
         sky = self.references.sky.reference
-        if sky is None or settings.sky == "off":
+        if not isinstance(sky, Sky) or settings.sky == "off":
             return None
         unscaled = SkyScale(Scaled(sky.rate, sky.err))
         if settings.sky == "fixed":
@@ -118,18 +118,16 @@ def clipped_median(values: np.ndarray) -> tuple[float, float]:
     return float(np.median(values)), 1.2533 * spread / float(np.sqrt(values.size))
 
 
-def _applied(references: ReferenceSet) -> list[Dark | BadPixels | Sky | Flat]:
-    chosen = (references.badpix, references.dark, references.sky, references.flat)
-    return [one.reference for one in chosen if one.reference is not None]
+def _applied(references: ReferenceSet) -> list[Reference]:
+    return [one.reference for one in references.chosen() if one.reference is not None]
 
 
 def _provenance(chosen: Chosen) -> Provenance:
-    reference = chosen.reference
     return Provenance(
         reftype=chosen.reftype,
         status=chosen.status,
-        name="" if reference is None else reference.name,
-        sha256="" if reference is None else reference.sha256,
+        name=chosen.name,
+        sha256=chosen.sha256,
         age_s=chosen.age_s,
-        note=chosen.note[:1000],
+        note=chosen.note,
     )

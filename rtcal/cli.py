@@ -9,8 +9,14 @@ import typer
 
 from refcache import RefcacheError
 from rtcal import __version__
-from rtcal.commands import run as run_command
 from rtcal.commands.common import say
+from rtcal.commands.dashboard import dashboard
+from rtcal.commands.demo import demo
+from rtcal.commands.record import record, replay
+from rtcal.commands.reduce import reduce
+from rtcal.commands.refs import refs
+from rtcal.commands.run import run
+from rtcal.commands.simulate import simulate
 from rtcal.errors import RtcalError, UsageError
 from streams.errors import SettingsError, StreamsError
 
@@ -37,7 +43,9 @@ def _options(
     pass
 
 
-app.command("run")(run_command.run)
+for command in (demo, run, simulate, record, replay, reduce, dashboard):
+    app.command()(command)
+app.add_typer(refs, name="refs")
 
 
 def main() -> None:

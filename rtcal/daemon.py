@@ -17,7 +17,8 @@ import rtcal
 from refcache import ReferenceStore
 from rtcal.bands import Bands
 from rtcal.config import Settings
-from rtcal.pipeline import Pipeline, PipelineSettings
+from rtcal.pipeline import Pipeline
+from rtcal.reduce import pipeline_settings
 from rtcal.warmup import compile_kernels
 from rtcal.worker import Worker
 from rtcal.writer import FrameWriter
@@ -123,10 +124,10 @@ class Daemon:
         if header.kind not in ("read", "observe"):
             self.counters[f"received_{header.kind}"] += 1
             return
-        worker = self._worker(header.instrument, header.detector)
-        if worker is not None:
+        addressee = self._worker(header.instrument, header.detector)
+        if addressee is not None:
             self.counters["reads" if header.kind == "read" else "events"] += 1
-            worker.put(message)
+            addressee.put(message)
 
     def _worker(self, instrument: str, detector: str) -> Worker | None:
         known = self._workers.get((instrument, detector))
@@ -137,18 +138,7 @@ class Daemon:
             self.report(f"more than {MAX_DETECTORS} detectors on the stream; {instrument}/{detector} is ignored")
             return None
         daemon = self._settings.daemon
-        pipeline = Pipeline(
-            PipelineSettings(
-                self._settings.ramp,
-                self._settings.calibration,
-                self._settings.detectors,
-                daemon.hold_reads,
-                daemon.preview_pixels,
-            ),
-            self._references,
-            self._bands,
-            self._clock,
-        )
+        pipeline = Pipeline(pipeline_settings(self._settings), self._references, self._bands, self._clock)
         worker = Worker(
             detector,
             pipeline,

@@ -1,6 +1,6 @@
 """Compile every kernel before a socket opens, by reducing a tiny exposure of each kind."""
 
-from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,23 +62,20 @@ def _references() -> ReferenceSet:
     plane, dq = np.ones((SIDE, SIDE), np.float32), np.zeros((SIDE, SIDE), np.uint32)
     plane.setflags(write=False)  # as references are: the type that kernels are compiled for
     dq.setflags(write=False)
-    header: Mapping[str, Any] = {}
     common: dict[str, Any] = {
         "name": "warm-up",
-        "path": None,
+        "path": Path("warm-up"),
         "sha256": "",
         "useafter": "",
         "pedigree": "",
-        "header": header,
+        "header": {},
+        "dq": dq,
     }
-    dark = Dark(rate=plane, err=plane, dq=dq, **common)
-    sky = Sky(rate=plane, err=plane, dq=dq, **common)
-    flat = Flat(flat=plane, err=plane, dq=dq, **common)
     return ReferenceSet(
         crds_context="",
         crds_sha1="",
-        dark=Chosen("dark", "OK", dark, None, ""),
+        dark=Chosen("dark", "OK", Dark(rate=plane, err=plane, **common), None, ""),
         badpix=Chosen("badpix", "MISSING", None, None, ""),
-        sky=Chosen("sky", "OK", sky, None, ""),
-        flat=Chosen("flat", "OK", flat, None, ""),
+        sky=Chosen("sky", "OK", Sky(rate=plane, err=plane, **common), None, ""),
+        flat=Chosen("flat", "OK", Flat(flat=plane, err=plane, **common), None, ""),
     )

@@ -4,7 +4,6 @@ import logging
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
-import msgspec
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
@@ -15,6 +14,7 @@ from rtcal.errors import UsageError
 from streams import settings as settings_file
 
 REFTYPES = ("dark", "badpix", "sky", "flat")
+MODES = ("auto", *get_args(Mode))
 
 console = Console(stderr=True, highlight=False)
 """People read standard error; standard output is for what a program may read."""
@@ -59,26 +59,17 @@ def load_settings(
 
     Raises
     ------
-    UsageError
-        If an option's value is wrong; says which values are right.
+    UsageError, SettingsError
+        If an option or a key is wrong; says which values are right.
     """
-    settings = settings_file.load(config, Settings)
-    changes: dict[str, dict[str, Any]] = {name: dict(keys) for name, keys in tables.items()}
+    changes = {name: {key: value for key, value in keys.items() if value is not None} for name, keys in tables.items()}
     if override:
-        changes.setdefault("refcache", {})["override"] = {
-            **settings.refcache.override,
-            **dict(_parse_override(text) for text in override),
-        }
+        changes.setdefault("refcache", {})["override"] = dict(_parse_override(text) for text in override)
     if mode is not None:
-        if mode not in ("auto", *get_args(Mode)):
-            raise UsageError(f"--mode {mode}: choose auto, {', '.join(get_args(Mode))}")
+        if mode not in MODES:
+            raise UsageError(f"--mode {mode}: choose {', '.join(MODES)}")
         changes.setdefault("ramp", {})["mode"] = mode
-    for table, keys in changes.items():
-        keys = {key: value for key, value in keys.items() if value is not None}
-        settings = msgspec.structs.replace(
-            settings, **{table: msgspec.structs.replace(getattr(settings, table), **keys)}
-        )
-    return settings
+    return settings_file.load(config, Settings, changes)
 
 
 def _parse_override(text: str) -> tuple[str, str]:

@@ -1,0 +1,5 @@
+"""`python -m rtcal` is the `rtcal` command."""
+
+from rtcal.cli import main
+
+main()

@@ -1,0 +1,109 @@
+"""`rtcal reduce`: the daemon's pipeline offline."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from refcache import ReferenceStore
+from rtcal.bands import Bands
+from rtcal.commands.common import (
+    ConfigOption,
+    JsonOption,
+    ModeOption,
+    OverrideOption,
+    VerboseOption,
+    load_settings,
+    progress_bar,
+    say,
+    start_logging,
+)
+from rtcal.config import Settings
+from rtcal.errors import RtcalError, UsageError
+from rtcal.products import write_frame
+from rtcal.reduce import Reducer
+from streams.clock import SystemClock
+from streams.fits_reads import FitsSource
+from streams.messages import Frame
+from streams.playback import RecordingSource
+from streams.sources import Source
+
+InputsArgument = Annotated[
+    list[Path], typer.Argument(help="Recordings (.mcap), FITS reads, or directories of FITS reads.", show_default=False)
+]
+
+
+def open_input(inputs: Sequence[Path], settings: Settings) -> Source:
+    """Open one recording, or any number of FITS files and directories, as a source.
+
+    Raises
+    ------
+    UsageError
+        If recordings are mixed with FITS files, or there are several.
+    StreamsError
+        If an input cannot be read.
+    """
+    recordings = [path for path in inputs if path.suffix == ".mcap"]
+    if not recordings:
+        return FitsSource(inputs, settings.fits_keys)
+    if len(inputs) > 1:
+        raise UsageError("a recording is reduced alone: give one .mcap file, or FITS files and directories")
+    return RecordingSource(recordings[0], decode=settings.streams.decode)
+
+
+def reduce(
+    inputs: InputsArgument,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the frames go; made if it is not there.")],
+    config: ConfigOption = None,
+    override: OverrideOption = None,
+    mode: ModeOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Reduce a recording or FITS reads through the daemon's own pipeline; frames go to DIR as FITS.
+
+    The frames are those that the daemon makes of the same reads, bit for bit.
+
+    Examples:
+
+        rtcal reduce night.mcap --out frames
+
+        rtcal reduce ramps/sci_D --override dark=dark.fits --override sky=N/A --mode utr --out frames
+    """
+    start_logging(verbose)
+    settings = load_settings(config, override=override, mode=mode)
+    written: list[dict[str, object]] = []
+    with open_input(inputs, settings) as source, Bands(settings.daemon.threads) as bands, progress_bar() as progress:
+        references = ReferenceStore(settings.refcache, settings.calibration.stale_s)
+        for problem in references.preload():
+            say(f"references: {problem}")
+        task = progress.add_task("messages", total=None)
+        reducer = Reducer(settings, references, bands, SystemClock())
+        for frame in reducer.frames(source, lambda _: progress.advance(task)):
+            written.append(_write(frame, out, settings))
+        counters = dict(sorted((source.counters + reducer.counters).items()))
+    if as_json:
+        json.dump({"frames": written, "counters": counters}, sys.stdout, indent=1)
+        sys.stdout.write("\n")
+    if not written:
+        raise RtcalError(f"no frame came out; counters: {counters}")
+
+
+def _write(frame: Frame, out: Path, settings: Settings) -> dict[str, object]:
+    header = frame.header
+    entry: dict[str, object] = {"detector": header.detector, "exposure_id": header.exposure_id, "ramps": header.ramps}
+    if not (header.final or settings.products.every_ramp):
+        return entry
+    try:
+        path = write_frame(frame, out)
+    except OSError as error:
+        raise RtcalError(str(error)) from error
+    lost = f", {header.reads_lost} LOST" if header.reads_lost else ""
+    say(f"{path}: {header.detector}, {header.mode.upper()}, {header.reads_used} reads{lost}")
+    for reference in header.references:
+        if reference.status not in ("OK", "NA"):
+            say(f"  {reference.reftype}: {reference.status} {reference.note}".rstrip())
+    return {**entry, "path": str(path), "references": {one.reftype: one.status for one in header.references}}

@@ -1,0 +1,234 @@
+"""A whole instrument on one machine, and the measure of it: simulator, daemon and dashboard together.
+
+The simulator runs in this process; daemon and dashboard are processes of their own, as at the telescope.
+What is measured is what an observer would see: from the moment a ramp's last read was sent to the moment its
+frame arrived at a subscriber.
+"""
+
+import ctypes
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from rtcal.errors import RtcalError
+from streams import wire
+from streams.clock import Clock
+from streams.messages import Frame, Message, Read, Status, StatusHeader
+from streams.sinks import ZmqSink
+from streams.sources import ZmqSource
+
+START_S = 180.0
+STOP_S = 40.0
+PR_SET_PDEATHSIG = 1
+
+
+def free_endpoint() -> str:
+    """Return an endpoint on this machine whose port is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+
+
+class Child:
+    """A process that ends with this one, whatever happens.
+
+    Parameters
+    ----------
+    name
+        For messages.
+    arguments
+        Of the Python interpreter.
+    environment
+        What to change in this process's environment.
+    output
+        Where its output goes; None for this process's own.
+    """
+
+    def __init__(
+        self, name: str, arguments: Sequence[str], environment: dict[str, str], output: IO[str] | int | None = None
+    ) -> None:
+        self.name = name
+        self.process = subprocess.Popen(
+            [sys.executable, *arguments],
+            env={**os.environ, **environment},
+            stdout=output,
+            text=True,
+            start_new_session=True,  # the terminal's Ctrl-C is ours to pass on, in order
+            preexec_fn=_end_with_parent,
+        )
+
+    def check(self) -> None:
+        """Raise if the process has ended by itself."""
+        code = self.process.poll()
+        if code is not None:
+            raise RtcalError(f"the {self.name} ended with exit code {code}; its own message is above")
+
+    def usage(self) -> tuple[float, int]:
+        """Return CPU time [s] and resident memory [bytes] of the process."""
+        stat = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        cpu_s = (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+        return cpu_s, int(stat[21]) * os.sysconf("SC_PAGE_SIZE")
+
+    def stop(self) -> int:
+        """Ask it to stop, wait, and return its exit code; killed if it does not."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
+
+
+def _end_with_parent() -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+class MeasuringSink:
+    """Passes messages on and notes when the last read of each ramp went out.
+
+    Parameters
+    ----------
+    sink
+        Where the messages go.
+    clock
+        The clock of the measure.
+    """
+
+    def __init__(self, sink: ZmqSink, clock: Clock) -> None:
+        self.endpoint = sink.endpoint
+        self.reads = 0
+        self.reads_of: Counter[str] = Counter()
+        self.last_reads: dict[tuple[str, str, int], float] = {}
+        self._sink = sink
+        self._clock = clock
+
+    def send(self, message: Message) -> bool:
+        """Send a message."""
+        sent = self._sink.send(message)
+        if isinstance(message, Read):
+            header = message.header
+            self.reads += 1
+            self.reads_of[header.detector] += 1
+            if header.read + 1 == header.reads_planned:
+                self.last_reads[header.detector, header.exposure_id, header.ramp + 1] = self._clock.monotonic_s()
+        return sent
+
+    def close(self) -> None:
+        """Close the sink."""
+        self._sink.close()
+
+
+@dataclass
+class Seen:
+    """What a subscriber saw of a run."""
+
+    frames: int = 0
+    arrived: dict[tuple[str, str, int], float] = field(default_factory=dict)
+    used: int = 0
+    first_frame_s: float | None = None
+    status: StatusHeader | None = None
+
+
+class Observer:
+    """Subscribes to frames and heartbeats, on a thread, and notes when each came.
+
+    Parameters
+    ----------
+    frames, previews
+        The daemon's endpoints.
+    clock
+        The clock of the measure.
+    """
+
+    def __init__(self, frames: str, previews: str, clock: Clock) -> None:
+        self.seen = Seen()
+        self.beating = threading.Event()
+        self._clock = clock
+        self._stop = threading.Event()
+        topics = [wire.topic("IRIS/ALL/status")]
+        self._sources = (
+            ZmqSource(frames, pattern="sub", bind=False, high_water=100),
+            ZmqSource(previews, pattern="sub", bind=False, high_water=100, topics=topics),
+        )
+        self._threads = [threading.Thread(target=self._follow, args=(one,), daemon=True) for one in self._sources]
+        for thread in self._threads:
+            thread.start()
+
+    def close(self) -> None:
+        """End the threads and close the sockets."""
+        self._stop.set()
+        for thread, source in zip(self._threads, self._sources, strict=True):
+            thread.join()
+            source.close()
+
+    def _follow(self, source: ZmqSource) -> None:
+        while not self._stop.is_set():
+            message = source.receive(0.1)
+            if isinstance(message, Frame):
+                self._note_frame(message)
+            elif isinstance(message, Status):
+                self.seen.status = message.header
+                self.beating.set()
+
+    def _note_frame(self, frame: Frame) -> None:
+        now_s = self._clock.monotonic_s()
+        header = frame.header
+        self.seen.arrived[header.detector, header.exposure_id, header.ramps] = now_s
+        self.seen.frames += 1
+        self.seen.used += header.reads_used
+        if self.seen.first_frame_s is None:
+            self.seen.first_frame_s = now_s
+
+
+def report(sink: MeasuringSink, seen: Seen, started_s: float, simulator_late: int) -> dict[str, Any]:
+    """Sum a run up: reads sent, received, lost; frames; latency from a ramp's last read to its frame [s]."""
+    status = seen.status
+    detectors = status.detectors if status else {}
+    received = status.counters.get("reads", 0) if status else 0
+    lost = sum(
+        one.counters.get("reads_lost", 0) + one.counters.get("dropped_queue_full", 0) for one in detectors.values()
+    )
+    waits = [seen.arrived[key] - sent for key, sent in sink.last_reads.items() if key in seen.arrived]
+    quantiles = np.quantile(waits, [0.5, 0.95, 0.99]).round(4).tolist() if waits else [None] * 3
+    return {
+        "reads_sent": sink.reads,
+        "reads_received": received,
+        "reads_lost": max(lost, sink.reads - received),
+        "reads_late_from_simulator": simulator_late,
+        "ramps_sent": len(sink.last_reads),
+        "frames_published": seen.frames,
+        "frames_missing": sum(key not in seen.arrived for key in sink.last_reads),
+        "first_frame_s": None if seen.first_frame_s is None else round(seen.first_frame_s - started_s, 2),
+        "latency_s": dict(zip(("p50", "p95", "p99"), quantiles, strict=True)),
+    }
+
+
+def write_report(result: dict[str, Any], path: Path) -> None:
+    """Write a report as JSON.
+
+    Raises
+    ------
+    RtcalError
+        If the file cannot be written.
+    """
+    try:
+        path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise RtcalError(f"the report {path} cannot be written: {error}") from error
+
+
+def open_reads(endpoint: str) -> ZmqSink:
+    """Open the publisher of reads; at a real cadence it never waits for a receiver."""
+    return ZmqSink(endpoint, pattern="pub", high_water=100)
