@@ -5,6 +5,7 @@ the telescope's pupil gives; the rest falls into a seeing-limited halo (Marechal
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +70,7 @@ def moffat(radius_px: NDArray[np.float64], fwhm_px: float) -> NDArray[np.float64
     return np.asarray(peak * (1 + (radius_px / alpha) ** 2) ** -MOFFAT_BETA)
 
 
+@lru_cache(maxsize=2)
 def _core(band_um: tuple[float, float]) -> NDArray[np.float32]:
     """Average the diffraction patterns over the band and bin them at each fine position."""
     fine = np.zeros((_GRID, _GRID))
@@ -83,6 +85,7 @@ def _core(band_um: tuple[float, float]) -> NDArray[np.float32]:
             y, x = (_GRID // 2 - side // 2 - (step - FINE // 2) for step in (j, i))
             stamp = fine[y : y + side, x : x + side].reshape(STAMP, FINE, STAMP, FINE).sum(axis=(1, 3))
             core[j, i] = stamp / stamp.sum()
+    core.setflags(write=False)
     return core
 
 

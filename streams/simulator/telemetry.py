@@ -37,7 +37,7 @@ def telemetry_messages(settings: SimulatorSettings, epoch_ns: int, end_s: float)
                 sequence=sequence,
                 time_ns=epoch_ns + second * _NS,
                 event=event,
-                values={name: round(values[name], 6) for name in units},
+                values={name: round(float(values[name]), 6) for name in units},
                 units=units,
             )
             yield float(second), Telemetry(header)

@@ -139,9 +139,7 @@ def test_the_converter_ends_at_16_bits():
 
 
 def test_the_signal_bends_by_the_part_that_the_settings_give():
-    straight, bent = (
-        reads(simulated(**QUIET | {"nonlinearity": part}), 60_000.0, 5)[4].mean() for part in (0.0, 0.02)
-    )
+    straight, bent = (reads(simulated(**QUIET | {"nonlinearity": part}), 60_000.0, 5)[4].mean() for part in (0.0, 0.02))
     assert straight - bent == pytest.approx(0.02 * 100_000, rel=0.01)
 
 

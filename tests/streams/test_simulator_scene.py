@@ -21,7 +21,7 @@ def one_star(x_px, y_px, flux=1e5):
 
 def test_a_star_brings_its_flux(psf):
     light = star_light(one_star(512 + 1 / FINE, 500.0), psf, 1024)
-    y, x = np.indices(light.shape)
+    x = np.arange(1024)
     # What is missing is the halo beyond the edge.
     assert 0.99e5 < light.sum(dtype=np.float64) < 1.0001e5
     assert (light * x).sum(dtype=np.float64) / light.sum(dtype=np.float64) == pytest.approx(512.3, abs=2)
