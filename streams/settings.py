@@ -5,10 +5,12 @@ defaults in code, so the shipped file is also the documentation of all settings.
 """
 
 import difflib
+import math
 import re
 import tomllib
 import types
 import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,7 +27,11 @@ def shipped_config() -> Path:
     return installed if installed.exists() else Path(__file__).parent.parent / "config.toml"
 
 
-def load(path: Path | None, settings_type: type[T]) -> T:
+Changes = Mapping[str, Mapping[str, object]]
+"""Table = key = value, from the options of a command."""
+
+
+def load(path: Path | None, settings_type: type[T], changes: Changes | None = None) -> T:
     """Read the tables that `settings_type` has fields for, the user's keys over the shipped ones.
 
     Parameters
@@ -34,6 +40,8 @@ def load(path: Path | None, settings_type: type[T]) -> T:
         The user's file; None for the shipped file alone.
     settings_type
         A frozen struct with one field for each table that is wanted.
+    changes
+        What options of a command change on top of the files.
 
     Raises
     ------
@@ -52,11 +60,17 @@ def load(path: Path | None, settings_type: type[T]) -> T:
     for name, field in wanted.items():
         if name in user:
             _check_keys(where, user[name], field.type, (name,))
-    merged = _merge(shipped, user)
+            _refuse_non_finite(where, user[name], (name,))
+    given = {table: dict(keys) for table, keys in (changes or {}).items()}
+    merged = _merge(_merge(shipped, user), given)
+    tables = {name: merged[name] for name in wanted}
     try:
-        return msgspec.convert({name: merged[name] for name in wanted}, type=settings_type)
+        return msgspec.convert(tables, type=settings_type)
     except msgspec.ValidationError as error:
-        raise SettingsError(_wrong_value(where, error)) from error
+        keys, text = _wrong_value(error, tables, settings_type)
+        by_option = len(keys) > 1 and keys[1] in given.get(keys[0], {})
+        place = "command line" if by_option else f"{where}:{_line_of(where, keys)}"
+        raise SettingsError(f"{place}: {'.'.join(keys)}: {text}") from error
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -96,32 +110,83 @@ def _check_keys(path: Path, table: object, wanted: object, keys: tuple[str, ...]
             _check_keys(path, table, choice, keys)
 
 
+def _refuse_non_finite(path: Path, value: object, keys: tuple[str, ...]) -> None:
+    """Refuse TOML's nan and inf: they pass the limits of some keys, and are right for none."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise SettingsError(f"{path}:{_line_of(path, keys)}: {'.'.join(keys)}: {value} is no value")
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _refuse_non_finite(path, item, (*keys, key))
+    elif isinstance(value, list):
+        for item in value:
+            _refuse_non_finite(path, item, keys)
+
+
 def _unknown(path: Path, keys: tuple[str, ...], known: typing.Iterable[str]) -> str:
     table, key = ".".join(keys[:-1]), keys[-1]
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    remedy = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
     inside = f" in [{table}]" if table else ""
-    return f"{path}:{_line_of(path, keys)}: unknown key {key!r}{inside}; {remedy}"
+    return f"{path}:{_line_of(path, keys)}: unknown key {key!r}{inside}; {_nearest(key, known)}"
 
 
-def _wrong_value(path: Path, error: msgspec.ValidationError) -> str:
+def _nearest(word: str, known: typing.Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
+
+
+def _wrong_value(
+    error: msgspec.ValidationError, tables: dict[str, Any], settings_type: object
+) -> tuple[tuple[str, ...], str]:
+    """Find the keys that a value was refused for, and say what would be right."""
     text, _, place = str(error).partition(" - at `$.")
-    keys = tuple(re.split(r"[.\[]", place.rstrip("`"))) if place else ()
-    return f"{path}:{_line_of(path, keys)}: {'.'.join(keys)}: {text}"
+    steps = re.findall(r"[^.\[\]]+|\[\.\.\.\]", re.sub(r"\[\d+\]", "", place.rstrip("`")))
+    keys, wanted, value = _follow(steps, settings_type, tables)
+    if typing.get_origin(wanted) is typing.Literal:
+        choices = [str(choice) for choice in typing.get_args(wanted)]
+        text = f"{value!r} is none of {', '.join(choices)}"
+    return keys, text
+
+
+def _follow(steps: list[str], wanted: Any, value: Any) -> tuple[tuple[str, ...], Any, Any]:
+    """Walk to the wrong value; msgspec writes `[...]` for a free key, so look which of them is wrong."""
+    keys: list[str] = []
+    for step in steps:
+        if typing.get_origin(wanted) is typing.Annotated:
+            wanted = typing.get_args(wanted)[0]
+        if isinstance(wanted, type) and issubclass(wanted, msgspec.Struct):
+            wanted = {field.name: field.type for field in msgspec.structs.fields(wanted)}.get(step)
+            key = step
+        else:
+            wanted = typing.get_args(wanted)[1] if typing.get_origin(wanted) is dict else object
+            key = next((key for key, item in value.items() if not _fits(item, wanted)), step)
+        keys.append(key)
+        value = value.get(key) if isinstance(value, dict) else None
+    return tuple(keys), wanted, value
+
+
+def _fits(value: object, wanted: Any) -> bool:
+    try:
+        msgspec.convert(value, type=wanted)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _line_of(path: Path, keys: tuple[str, ...]) -> int:
-    """Find the line that sets `keys`, or opens their table; 1 if neither is found (inline tables)."""
-    keys = tuple(key for key in keys if not key.endswith("]"))
-    found, table = 1, ""
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        text = line.strip()
+    """Find the line that sets `keys`, or the longest beginning of them; 1 if there is none."""
+    best, line, table = 0, 1, ()  # type: int, int, tuple[str, ...]
+    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        text = text.strip()
         if text.startswith("["):
-            table = text.split("#")[0].strip("[] ").replace('"', "")
-        name = text.split("=")[0].strip().strip('"') if "=" in text and not text.startswith("#") else ""
-        full = ".".join(part for part in (table, name) if part)
-        if full == ".".join(keys):
-            return number
-        if table and ".".join(keys).startswith(table) and text.startswith("["):
-            found = number
-    return found
+            table = _split(text.split("#")[0].strip("[] "))
+            full = table
+        elif "=" in text and not text.startswith("#"):
+            full = table + _split(text.split("=")[0])
+        else:
+            continue
+        if len(full) > best and keys[: len(full)] == full:
+            best, line = len(full), number
+    return line
+
+
+def _split(dotted: str) -> tuple[str, ...]:
+    return tuple(part.strip().strip("\"'") for part in dotted.split("."))

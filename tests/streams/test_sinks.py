@@ -27,11 +27,13 @@ def zmq_context() -> Iterator[ZmqContext]:
 def test_the_karabo_bridge_client_reads_what_we_send(pattern: str, client_pattern: str, kind: str) -> None:
     message = SAMPLES[kind]
     source = message.header.source
-    with ZmqSink("tcp://127.0.0.1:0", pattern=pattern, high_water=10) as sink:
-        with Client(sink.endpoint, sock=client_pattern, timeout=WAIT_S, context=zmq.Context()) as client:
-            assert sink.wait_for_receiver(WAIT_S)
-            sink.send(message)
-            data, metadata = client.next()
+    with (
+        ZmqSink("tcp://127.0.0.1:0", pattern=pattern, high_water=10) as sink,
+        Client(sink.endpoint, sock=client_pattern, timeout=WAIT_S, context=zmq.Context()) as client,
+    ):
+        assert sink.wait_for_receiver(WAIT_S)
+        sink.send(message)
+        data, metadata = client.next()
     assert list(data) == [source]
     for path in message.DTYPES:
         received = data[source][path]
@@ -49,12 +51,14 @@ def test_the_karabo_bridge_client_reads_a_stream_of_both() -> None:
     frame, preview = SAMPLES["frame"], SAMPLES["preview"]
     assert isinstance(frame, Frame)
     assert isinstance(preview, Preview)
-    with ZmqSink("tcp://127.0.0.1:0", pattern="push", high_water=10) as sink:
-        with Client(sink.endpoint, sock="PULL", timeout=WAIT_S, context=zmq.Context()) as client:
-            assert sink.wait_for_receiver(WAIT_S)
-            for message in (frame, preview, frame):
-                sink.send(message)
-            seen = [next(iter(data)) for data, _ in (client.next(), client.next(), client.next())]
+    with (
+        ZmqSink("tcp://127.0.0.1:0", pattern="push", high_water=10) as sink,
+        Client(sink.endpoint, sock="PULL", timeout=WAIT_S, context=zmq.Context()) as client,
+    ):
+        assert sink.wait_for_receiver(WAIT_S)
+        for message in (frame, preview, frame):
+            sink.send(message)
+        seen = [next(iter(data)) for data, _ in (client.next(), client.next(), client.next())]
     assert seen == ["IRIS/IMG1/frame", "IRIS/IMG1/preview", "IRIS/IMG1/frame"]
 
 
@@ -162,15 +166,17 @@ def wait_until(sink: ZmqSink, wanted: int) -> None:
 
 
 def test_noise_from_a_subscriber_is_no_subscription() -> None:
-    with ZmqSink("tcp://127.0.0.1:0", pattern="pub", high_water=1) as sink, zmq.Context() as context:
-        with context.socket(zmq.XSUB) as peer:
-            peer.connect(sink.endpoint)
-            peer.send(b"hello")
-            peer.send(b"")
-            peer.send(b"\1")
-            wait_until(sink, 1)
-            assert sink.send(make_read())
-            assert peer.poll(WAIT_S * 1000)
+    with (
+        ZmqSink("tcp://127.0.0.1:0", pattern="pub", high_water=1) as sink,
+        zmq.Context() as context,
+        context.socket(zmq.XSUB) as peer,
+    ):
+        peer.connect(sink.endpoint)
+        for note in (b"hello", b"", b"\1"):
+            peer.send(note)
+        wait_until(sink, 1)
+        assert sink.send(make_read())
+        assert peer.poll(WAIT_S * 1000)
 
 
 def test_many_threads_may_send_at_once(zmq_context: ZmqContext) -> None:
