@@ -91,7 +91,7 @@ class Hub:
         self.feed = feed
         self.settings = settings
         self.build_id = build_id
-        self.layout = Layout(tuple(tuple(row) for row in settings.mosaic), settings.mosaic_gap_pixels)
+        self.layout = Layout(tuple(tuple(row) for row in settings.mosaic), settings.mosaic_gap)
         self.viewers: set[Viewer] = set()
         self.cache = Cache(settings.cache_mb * MIB)
         self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="render")

@@ -46,11 +46,11 @@ PALETTES = {
     "turbo": bokeh.palettes.Turbo256,
 }
 BAD_COLOURS = {
-    "grey": "#8c2f39",
+    "grey": "#b83a48",
     "inferno": "#1f7a8c",
     "magma": "#1f7a8c",
-    "viridis": "#8c2f39",
-    "cividis": "#8c2f39",
+    "viridis": "#b83a48",
+    "cividis": "#b83a48",
     "turbo": "#6e6e6e",
 }
 """Colour of a pixel without a value, one that its map does not hold."""
@@ -116,17 +116,21 @@ def _plot(settings: DashboardSettings) -> tuple[Model, dict[str, Model]]:
         output_backend="canvas",
         min_border=8,
     )
+    plot.outline_line_color = None
     plot.toolbar.logo = None
     plot.toolbar.stylesheets = [ImportedStyleSheet(url="quicklook/toolbar.css")]
     plot.grid.visible = False
+    plot.axis.visible = False  # until an image says what they count
     mapper = LinearColorMapper(palette=_palettes()[settings.colour_map], low=BAD, high=LEVELS)
-    sources = {layer: ColumnDataSource(_empty_image()) for layer in ("base", "detail")}
-    for source in sources.values():
-        plot.image("image", "x", "y", "dw", "dh", source=source, color_mapper=mapper)
+    layers = {}
+    for layer in ("base", "detail"):
+        source = ColumnDataSource(_empty_image())
+        layers[layer] = plot.image("image", "x", "y", "dw", "dh", source=source, color_mapper=mapper, visible=False)
     tiles = ColumnDataSource({name: [] for name in ("left", "right", "bottom", "top", "label", "note", "x", "y")})
     outline = plot.quad("left", "right", "bottom", "top", source=tiles, fill_color=None, line_width=1)
     label = plot.text("left", "top", "label", source=tiles, x_offset=6, y_offset=6, text_baseline="top")
     note = plot.text("x", "y", "note", source=tiles, text_align="center", text_baseline="middle")
+    label.glyph.update(background_fill_color=value("#000000"), background_fill_alpha=value(0.55), padding=4)
     for text, size in ((label, "13px"), (note, "14px")):
         text.glyph.text_font = value("system-ui, sans-serif")
         text.glyph.text_font_size = size
@@ -140,9 +144,10 @@ def _plot(settings: DashboardSettings) -> tuple[Model, dict[str, Model]]:
         background_fill_color=None,
         bar_line_color=None,
         major_tick_line_color=None,
+        visible=False,
     )
     plot.add_layout(bar, "right")
-    parts = {**sources, "mapper": mapper, "barMapper": bar_mapper, "bar": bar, "tiles": tiles}
+    parts = {**layers, "mapper": mapper, "barMapper": bar_mapper, "bar": bar, "tiles": tiles}
     return plot, parts | {"outline": outline.glyph, "label": label.glyph, "note": note.glyph}
 
 
@@ -154,7 +159,7 @@ def _controls(settings: DashboardSettings) -> dict[str, Model]:
     """Make the controls; `static/main.js` listens to them, `static/index.html` says where they stand."""
     wide = {"sizing_mode": "stretch_width", "margin": 0}
     return {
-        "detector": RadioButtonGroup(labels=["Waiting"], active=0, **wide),
+        "detector": RadioButtonGroup(labels=["–"], active=0, **wide),
         "view": RadioButtonGroup(labels=list(VIEWS.values()), active=list(VIEWS).index(settings.view), **wide),
         "limits": Select(title="Limits", options=LIMITS, value=settings.limits, **wide),
         "percentile": NumericInput(

@@ -48,10 +48,10 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The mosaic: rows of detector names, the top row first, and the gap between them [pixels]."""
+    """The mosaic: rows of detector names, the top row first, and the gap as part of a detector's side."""
 
     rows: tuple[tuple[str, ...], ...]
-    gap: int
+    gap: float
 
     @property
     def detectors(self) -> list[str]:
@@ -106,14 +106,15 @@ def _mosaic(snapshot: Snapshot, layout: Layout, view: ViewName) -> Scene | None:
     if not known:
         return None
     cell_height, cell_width = max(shape[0] for shape in known), max(shape[1] for shape in known)
+    gap = round(layout.gap * max(cell_height, cell_width))
     tiles = []
     for row, names in enumerate(reversed(layout.rows)):
         for column, name in enumerate(names):
             if name:
                 height, width = shapes[name] or (cell_height, cell_width)
-                x0, y0 = column * (cell_width + layout.gap), row * (cell_height + layout.gap)
+                x0, y0 = column * (cell_width + gap), row * (cell_height + gap)
                 tiles.append(Tile(name, x0, y0, width, height, snapshot.pictures.get((name, view))))
     columns = max(len(names) for names in layout.rows)
-    width = columns * (cell_width + layout.gap) - layout.gap
-    height = len(layout.rows) * (cell_height + layout.gap) - layout.gap
+    width = columns * (cell_width + gap) - gap
+    height = len(layout.rows) * (cell_height + gap) - gap
     return Scene(MOSAIC, view, width, height, tuple(tiles))

@@ -1,4 +1,4 @@
-"""The `[dashboard]` table of `config.toml`, and the part of `[streams]` that a display needs."""
+"""The `[dashboard]` table of `config.toml`, and what the display reads of the file."""
 
 from typing import Annotated, Literal
 
@@ -26,7 +26,7 @@ class DashboardSettings(Struct, frozen=True, forbid_unknown_fields=True):
     max_viewers: Positive
     display_pixels: Annotated[int, Meta(ge=128, le=4096)]
     mosaic: list[list[str]]
-    mosaic_gap_pixels: Annotated[int, Meta(ge=0, le=4096)]
+    mosaic_gap: Annotated[float, Meta(ge=0, le=1)]
     view: ViewName
     limits: Limits
     percentile: Annotated[float, Meta(ge=50, le=100)]

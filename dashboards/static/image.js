@@ -2,6 +2,8 @@
 
 const MARGIN = 0.015;
 const REGION_DELAY_MS = 60;
+const CLOSEST_PIXELS = 8; // detector pixels across the pane
+const FARTHEST = 4; // sizes of the scene across the pane
 
 export class ImagePane {
   // `models` are Bokeh's; `onRegion()` is called when the visible part has changed.
@@ -50,10 +52,11 @@ export class ImagePane {
   }
 
   // One typed array for each image is kept and set; only a change of shape makes a new one.
-  fill(source, images, pixels) {
-    const columns = source.data;
-    const NdArray = columns.image[0]?.constructor ?? this.NdArray;
-    this.NdArray = NdArray;
+  fill(layer, images, pixels) {
+    layer.visible = images.length > 0; // Bokeh leaves the last image on the canvas when the columns are empty
+    if (!images.length) return;
+    const columns = layer.data_source.data;
+    const NdArray = columns.image[0].constructor;
     let offset = 0;
     images.forEach((image, index) => {
       const bytes = pixels.subarray(offset, (offset += image.rows * image.columns));
@@ -63,7 +66,7 @@ export class ImagePane {
       for (const key of ["x", "y", "dw", "dh"]) columns[key][index] = image[key];
     });
     for (const key of ["image", "x", "y", "dw", "dh"]) columns[key].length = images.length;
-    source.change.emit();
+    layer.data_source.change.emit();
   }
 
   drawTiles(tiles) {
@@ -87,8 +90,8 @@ export class ImagePane {
     const ticks = this.models.bar.ticker.ticks;
     const digits = Math.max(0, 2 - Math.floor(Math.log10(Math.max(message.high - message.low, 1e-9))));
     const text = (value) => value.toFixed(Math.min(digits, 6));
+    this.models.bar.visible = true;
     this.models.bar.major_label_overrides = new Map(ticks.map((tick, index) => [tick, text(message.ticks[index])]));
-    this.models.bar.title = message.units;
   }
 
   fit() {
@@ -96,8 +99,16 @@ export class ImagePane {
     const { inner_width: across, inner_height: up } = this.figure;
     if (!(across > 0 && up > 0)) return;
     const scale = (1 + 2 * MARGIN) * Math.max(width / across, height / up);
+    this.limitZoom();
     this.look(width / 2 - 0.5, height / 2 - 0.5, scale);
     this.fitted = true;
+  }
+
+  limitZoom() {
+    const side = Math.max(this.scene.width, this.scene.height);
+    for (const range of [this.figure.x_range, this.figure.y_range]) {
+      range.setv({ min_interval: CLOSEST_PIXELS, max_interval: FARTHEST * side });
+    }
   }
 
   // One detector pixel on one pixel of the screen, around the middle of what is seen.
@@ -152,7 +163,7 @@ export class ImagePane {
     this.models.barMapper.palette = palette.slice(1);
     const { figure, bar, outline, label, note } = this.models;
     figure.setv({
-      background_fill_color: colours.field, border_fill_color: colours.page, outline_line_color: colours.line,
+      background_fill_color: colours.field, border_fill_color: colours.page, border_line_color: colours.page,
     });
     for (const axis of [...figure.below, ...figure.left]) {
       axis.setv({
@@ -160,9 +171,9 @@ export class ImagePane {
         major_label_text_color: colours.dim,
       });
     }
-    bar.setv({ major_label_text_color: colours.text, title_text_color: colours.dim });
+    bar.major_label_text_color = colours.text;
     outline.line_color = { value: colours.line };
-    label.text_color = { value: colours.text };
-    note.text_color = { value: colours.dim };
+    label.text_color = { value: colours.label };
+    note.text_color = { value: colours.label };
   }
 }

@@ -77,6 +77,7 @@ function showDetectors() {
 function showLimits() {
   const kind = models.limits.value;
   element("percentile-box").hidden = kind !== "percentile";
+  element("limits-box").classList.toggle("wide", kind !== "percentile");
   for (const box of document.querySelectorAll(".manual")) box.hidden = kind !== "manual";
 }
 
@@ -111,7 +112,7 @@ function paint() {
   const colours = models.palettes[models.colours.value];
   const palette = models.invert.active ? [colours[0], ...colours.slice(1).reverse()] : colours;
   const style = getComputedStyle(document.documentElement);
-  const names = ["page", "field", "line", "text", "dim"];
+  const names = ["page", "field", "line", "text", "dim", "label"];
   pane.paint(palette, Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()])));
 }
 
@@ -128,6 +129,7 @@ function showTitle() {
   const { scene, tiles } = pane.shown;
   const shown = tiles.map((tile) => tile.shown).filter(Boolean);
   const newest = shown.reduce((best, one) => (!best || one.number > best.number ? one : best), null);
+  element("units").textContent = pane.shown.units;
   const name = scene.name === "MOSAIC" ? "Mosaic" : scene.name;
   element("what").textContent = [name, VIEW_NAMES[scene.view], newest?.filter].filter(Boolean).join(" · ");
   element("which").textContent = newest ? describe(scene, shown, newest) : "nothing received yet";
@@ -197,7 +199,7 @@ function health() {
   if (!link.open) {
     const since = link.lostAt === null ? "" : ` for ${duration((performance.now() - link.lostAt) / 1000)}`;
     return pane.shown || link.lostAt !== null
-      ? ["gone", "server gone", `Display server does not answer${since}. The image is old. Reconnecting…`]
+      ? ["gone", "server gone", `The display server has not answered${since}. The image is old. Reconnecting…`]
       : ["wait", "connecting", ""];
   }
   if (!state?.daemon) return ["wait", "no reducer yet", "Waiting for the reducer: no status has been heard."];

@@ -52,10 +52,10 @@ function showRamps(detectors, focus, choose) {
     bar.append(done);
     const lost = detector.progress.reads_lost ?? 0;
     const text = exposure_id
-      ? `read ${read + 1}${reads ? ` of ${reads}` : ""} · ramp ${ramp + 1}${ramps ? ` of ${ramps}` : ""}`
+      ? `read ${read + 1}${reads ? `/${reads}` : ""} · ramp ${ramp + 1}${ramps ? `/${ramps}` : ""}`
       : "idle";
     const words = make("span", "", text);
-    if (lost) words.append(make("b", "bad", ` ${lost} lost`));
+    if (lost) words.prepend(make("b", "bad", `${lost} lost · `));
     row.append(make("b", "", detector.name), bar, words);
     return row;
   });
