@@ -4,6 +4,7 @@ A recording whose writer was killed has no index, so none is used: the records a
 walk ends at the first that is not whole.
 """
 
+import contextlib
 import os
 import struct
 from collections import Counter
@@ -38,8 +39,12 @@ _INDEX_HEAD_BYTES = 6  # a chunk's index: channel and length, then an entry for 
 _INDEX_ENTRY_BYTES = 16
 
 
+_UNREADABLE = (McapError, RecordingError, ValueError, struct.error)
+
+
 class _Chunks(NamedTuple):
-    offsets: list[int]
+    places: list[tuple[int, int]]
+    """Offset and length of each."""
     messages: int
     start_ns: int
     end_ns: int
@@ -84,7 +89,7 @@ class RecordingReader:
             if isinstance(error, RecordingError):
                 raise
             raise RecordingError(f"{path} cannot be read: {error.strerror}") from error
-        self._offsets, self.count, self.start_ns, self.end_ns, self.truncated = chunks
+        self._places, self.count, self.start_ns, self.end_ns, self.truncated = chunks
 
     @property
     def duration_s(self) -> float:
@@ -94,11 +99,10 @@ class RecordingReader:
     def __iter__(self) -> Iterator[Recorded]:
         self.damaged = 0
         with self.path.open("rb") as file:
-            for offset in self._offsets:
-                file.seek(offset)
+            for place in self._places:
                 try:
-                    messages = [(message.log_time, split_parts(message.data)) for message in _messages(file)]
-                except (McapError, RecordingError, ValueError, struct.error):
+                    messages = [(message.log_time, split_parts(message.data)) for message in _messages(file, *place)]
+                except _UNREADABLE:
                     self.damaged += 1
                     continue
                 yield from messages
@@ -169,7 +173,7 @@ def _check_start(path: Path, file: BinaryIO) -> None:
 def _walk(file: BinaryIO) -> _Chunks:
     """Find the chunks, from the header on, reading only the heads of records."""
     size = os.fstat(file.fileno()).st_size
-    offsets: list[int] = []
+    places: list[tuple[int, int]] = []
     times: list[tuple[int, int]] = []
     counts: list[int] = []
     ended = False
@@ -178,23 +182,36 @@ def _walk(file: BinaryIO) -> _Chunks:
         start = file.tell()
         if start + length > size or opcode == 0:
             break  # cut off, or the zeros that a crashed machine leaves
-        if opcode == Opcode.CHUNK:
-            offsets.append(start)
+        if opcode == Opcode.CHUNK and length >= _TIMES.size:
+            places.append((start, length))
             times.append(_TIMES.unpack(file.read(_TIMES.size)))
             counts.append(0)
         elif opcode == Opcode.MESSAGE_INDEX and counts:
-            counts[-1] += (length - _INDEX_HEAD_BYTES) // _INDEX_ENTRY_BYTES
+            counts[-1] += max(0, length - _INDEX_HEAD_BYTES) // _INDEX_ENTRY_BYTES
         ended = opcode == Opcode.FOOTER
         file.seek(start + length)
     if counts and not counts[-1]:  # killed between a chunk and its index
-        file.seek(offsets[-1])
-        counts[-1] = sum(1 for _ in _messages(file))
+        with contextlib.suppress(*_UNREADABLE):
+            counts[-1] = sum(1 for _ in _messages(file, *places[-1]))
     start_ns = min((first for first, _ in times), default=0)
     end_ns = max((last for _, last in times), default=0)
-    return _Chunks(offsets, sum(counts), start_ns, end_ns, truncated=not ended)
+    return _Chunks(places, sum(counts), start_ns, end_ns, truncated=not ended)
 
 
-def _messages(file: BinaryIO) -> Iterator[McapMessage]:
-    """Return the messages of the chunk that the file stands at."""
-    records = breakup_chunk(Chunk.read(ReadDataStream(file)), validate_crc=True)
-    return (record for record in records if isinstance(record, McapMessage))
+def _messages(file: BinaryIO, offset: int, length: int) -> Iterator[McapMessage]:
+    """Return the messages of a chunk."""
+    file.seek(offset)
+    chunk = Chunk.read(ReadDataStream(_Window(file, length)))
+    return (record for record in breakup_chunk(chunk, validate_crc=True) if isinstance(record, McapMessage))
+
+
+class _Window:
+    """The next bytes of a file: lengths inside a damaged record cannot ask for more than it has."""
+
+    def __init__(self, file: BinaryIO, length: int) -> None:
+        self._file, self._left = file, length
+
+    def read(self, length: int) -> bytes:
+        data = self._file.read(min(length, self._left))
+        self._left -= len(data)
+        return data
