@@ -20,6 +20,7 @@ _TRACK_PIXEL_E = 1200.0
 """Mean charge that a cosmic ray leaves on a pixel [e-]."""
 _TRACK_LEAST_E = 100.0
 _TRACK_MEAN_PX = 2.5
+_BAND_ROWS = 64
 
 
 @dataclass(frozen=True)
@@ -50,52 +51,63 @@ def make_tile(seed: int, size: int) -> NDArray[np.float32]:
     return np.concatenate([tile, tile[:size]])
 
 
-def make_chip(settings: SimulatorSettings, detector: str) -> Chip:
-    """Make a detector's fixed pattern, bad pixels included."""
+def make_chip(settings: SimulatorSettings, detector: str, tile: NDArray[np.float32]) -> Chip:
+    """Make a detector's fixed pattern, bad pixels included; `tile` is that of `make_tile`."""
     random = random_for(settings.seed, detector, "chip")
-    shape = (settings.size, settings.size)
-    edge = REFERENCE_BORDER
-    active = np.zeros(shape, bool)
-    active[edge:-edge, edge:-edge] = True
-    lot = random.random(shape, dtype=np.float32)
-    dead = active & (lot < settings.dead_fraction)
-    hot = active & ~dead & (lot < settings.dead_fraction + settings.hot_fraction)
-    flat = np.where(active & ~dead, _flat(random, settings.size), np.float32(0))
-    return Chip(_dark(random, settings, active & ~dead, hot), flat, _bias(random, settings), _dq(active, dead, hot))
-
-
-def _flat(random: np.random.Generator, size: int) -> NDArray[np.float32]:
-    """Pixels that differ by a per cent, on a field a few per cent darker towards its corners."""
-    axis = np.linspace(-1, 1, size, dtype=np.float32)
-    vignetting = 1.02 - 0.03 * (axis[:, None] ** 2 + axis[None, :] ** 2)
-    pixels = random.standard_normal((size, size), dtype=np.float32)
-    return np.asarray(vignetting * (1 + np.float32(0.01) * np.clip(pixels, -4, 4)), np.float32)
-
-
-def _dark(
-    random: np.random.Generator, settings: SimulatorSettings, live: NDArray[np.bool_], hot: NDArray[np.bool_]
-) -> NDArray[np.float32]:
-    """Dark current: it differs by a third from pixel to pixel; hot ones go up to the full well in a ramp."""
-    spread = random.standard_normal(live.shape, dtype=np.float32)
-    dark = np.where(live, np.float32(settings.dark_e_per_s) * np.exp(np.float32(0.3) * spread), np.float32(0))
+    dq = _dq(random, settings)
+    blind = (dq & (Dq.REFERENCE_PIXEL | Dq.DEAD)) != 0
+    flat, dark, bias = _flat(random, settings, tile), _dark(random, settings, tile), _bias(random, settings, tile)
+    flat[blind] = 0
+    dark[blind] = 0
+    hot = (dq & Dq.HOT) != 0
     dark[hot] = 10 ** random.uniform(1.5, 4.3, np.count_nonzero(hot))
-    return np.asarray(dark, np.float32)
+    return Chip(dark, flat, bias, dq)
 
 
-def _bias(random: np.random.Generator, settings: SimulatorSettings) -> NDArray[np.float32]:
+def _dq(random: np.random.Generator, settings: SimulatorSettings) -> NDArray[np.uint32]:
+    """Strew dead and hot pixels over the light-sensitive part."""
+    dq = np.full((settings.size, settings.size), Dq.REFERENCE_PIXEL | Dq.DO_NOT_USE, np.uint32)
+    active = dq[REFERENCE_BORDER:-REFERENCE_BORDER, REFERENCE_BORDER:-REFERENCE_BORDER]
+    active[:] = 0
+    for bit, fraction in ((Dq.HOT, settings.hot_fraction), (Dq.DEAD, settings.dead_fraction)):
+        y, x = random.integers(0, active.shape[0], (2, random.poisson(fraction * active.size)))
+        active[y, x] = bit | Dq.DO_NOT_USE
+    return dq
+
+
+def _pixel_pattern(
+    random: np.random.Generator, settings: SimulatorSettings, tile: NDArray[np.float32], sigma: float
+) -> NDArray[np.float32]:
+    """Return normal deviates that differ from pixel to pixel, (y, x)."""
+    pattern = np.empty((settings.size, settings.size), np.float32)
+    kernels.reset(pattern, tile, random.integers(0, TILE, settings.size), np.float32(sigma))
+    return pattern
+
+
+def _flat(random: np.random.Generator, settings: SimulatorSettings, tile: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Pixels that differ by a per cent, on a field a few per cent darker towards its corners."""
+    flat = _pixel_pattern(random, settings, tile, 0.01)
+    flat += 1
+    axis = np.linspace(-1, 1, settings.size, dtype=np.float32)
+    flat *= np.float32(1.02) - np.float32(0.03) * (axis[:, None] ** 2 + axis[None, :] ** 2)
+    return flat
+
+
+def _dark(random: np.random.Generator, settings: SimulatorSettings, tile: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Dark current that differs by a third from pixel to pixel."""
+    dark = _pixel_pattern(random, settings, tile, 0.3)
+    np.exp(dark, out=dark)
+    dark *= np.float32(settings.dark_e_per_s)
+    return dark
+
+
+def _bias(random: np.random.Generator, settings: SimulatorSettings, tile: NDArray[np.float32]) -> NDArray[np.float32]:
     """Levels after reset: outputs that differ, their odd and even columns, and each pixel's own."""
+    bias = _pixel_pattern(random, settings, tile, 30)
     outputs = random.normal(0, 120, (settings.channels, 1)) + random.normal(0, 25, (settings.channels, 2))
     columns = np.tile(outputs, (1, settings.size // settings.channels // 2)).reshape(-1)
-    pixels = random.standard_normal((settings.size, settings.size), dtype=np.float32)
-    return np.asarray(np.float32(settings.reset_level_dn) + columns.astype(np.float32) + np.float32(30) * pixels)
-
-
-def _dq(active: NDArray[np.bool_], dead: NDArray[np.bool_], hot: NDArray[np.bool_]) -> NDArray[np.uint32]:
-    dq = np.zeros(active.shape, np.uint32)
-    dq[~active] = Dq.REFERENCE_PIXEL | Dq.DO_NOT_USE
-    dq[dead] = Dq.DEAD | Dq.DO_NOT_USE
-    dq[hot] = Dq.HOT | Dq.DO_NOT_USE
-    return dq
+    bias += (settings.reset_level_dn + columns).astype(np.float32)
+    return bias
 
 
 class Detector:
@@ -121,51 +133,62 @@ class Detector:
         self._charge_e = np.zeros((settings.size, settings.size), np.float32)
         self._drift_dn = settings.drift_dn * self._random.standard_normal()
         self._channel_drift_dn = np.zeros((settings.channels, 2))
+        self._converter = (
+            np.float32(1 / settings.gain_e_per_dn),
+            np.float32(settings.bend_per_e),
+            np.float32(settings.read_noise_e / settings.gain_e_per_dn),
+        )
 
     def reset(self) -> None:
         """Empty all pixels; what is left differs from reset to reset (kTC noise)."""
         kernels.reset(self._charge_e, self._tile, self._offsets(), np.float32(self._settings.ktc_noise_e))
 
-    def expose(self, rate_e_per_s: NDArray[np.float32], seconds: float) -> Hits:
-        """Let light, dark current and cosmic rays act for some time, and tell the cosmic rays."""
+    def read(self, rate_e_per_s: NDArray[np.float32], seconds: float) -> tuple[NDArray[np.uint16], Hits]:
+        """Let light, dark current and cosmic rays act, then read all pixels; the charge stays.
+
+        Parameters
+        ----------
+        rate_e_per_s
+            Rate of each pixel, light and dark together [e-/s], (y, x).
+        seconds
+            Since the reset or the read before [s].
+
+        Returns
+        -------
+        tuple
+            The read [DN], uint16, (y, x), a new array; and the cosmic rays that it is the first to show.
+        """
         hits = self._draw_hits(seconds)
         np.add.at(self._charge_e, (hits.y, hits.x), hits.charge_e)
+        column_dn, row_dn = self._drift()
+        raw_dn = np.empty((self._settings.size, self._settings.size), np.uint16)
+        shot, noise = self._offsets(), self._offsets()
         full_well_e = np.float32(self._settings.full_well_e)
-        kernels.integrate(self._charge_e, rate_e_per_s, self._tile, self._offsets(), np.float32(seconds), full_well_e)
-        return hits
-
-    def read(self) -> NDArray[np.uint16]:
-        """Read all pixels [DN], uint16, (y, x), a new array; the charge stays."""
-        settings = self._settings
-        before_dn = self._drift_dn
-        self._drift()
-        # The rows are read one after another while the level drifts on.
-        row_dn = np.linspace(before_dn, self._drift_dn, settings.size, endpoint=False, dtype=np.float32)
-        column_dn = np.tile(self._channel_drift_dn, (1, settings.size // settings.channels // 2)).reshape(-1)
-        raw_dn = np.empty((settings.size, settings.size), np.uint16)
-        kernels.digitise(
-            raw_dn,
-            self._charge_e,
-            self._chip.bias_dn,
-            column_dn.astype(np.float32),
-            row_dn,
-            self._tile,
-            self._offsets(),
-            np.float32(1 / settings.gain_e_per_dn),
-            np.float32(settings.bend_per_e),
-            np.float32(settings.read_noise_e / settings.gain_e_per_dn),
-        )
-        return raw_dn
+        # Both kernels go over a band of rows while it is in the cache: memory is what limits them.
+        for first in range(0, self._settings.size, _BAND_ROWS):
+            rows = slice(first, first + _BAND_ROWS)
+            charge_e = self._charge_e[rows]
+            kernels.integrate(charge_e, rate_e_per_s[rows], self._tile, shot[rows], np.float32(seconds), full_well_e)
+            bias_dn = self._chip.bias_dn[rows]
+            kernels.digitise(
+                raw_dn[rows], charge_e, bias_dn, column_dn, row_dn[rows], self._tile, noise[rows], *self._converter
+            )
+        return raw_dn, hits
 
     def _offsets(self) -> NDArray[np.int64]:
         return self._random.integers(0, TILE, self._settings.size)
 
-    def _drift(self) -> None:
-        """Take a step of a slow random walk that is drawn back to zero."""
-        step_dn = self._settings.drift_dn * np.sqrt(1 - _DRIFT_MEMORY**2)
-        self._drift_dn = _DRIFT_MEMORY * self._drift_dn + step_dn * self._random.standard_normal()
+    def _drift(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Take a step of a slow random walk drawn back to zero; return the levels by column and by row."""
+        settings, before_dn = self._settings, self._drift_dn
+        step_dn = settings.drift_dn * np.sqrt(1 - _DRIFT_MEMORY**2)
+        self._drift_dn = _DRIFT_MEMORY * before_dn + step_dn * self._random.standard_normal()
         steps = self._random.standard_normal(self._channel_drift_dn.shape)
         self._channel_drift_dn = _DRIFT_MEMORY * self._channel_drift_dn + _CHANNEL_SHARE * step_dn * steps
+        column_dn = np.tile(self._channel_drift_dn, (1, settings.size // settings.channels // 2)).reshape(-1)
+        # The rows are read one after another while the level drifts on.
+        row_dn = np.linspace(before_dn, self._drift_dn, settings.size, endpoint=False, dtype=np.float32)
+        return column_dn.astype(np.float32), row_dn
 
     def _draw_hits(self, seconds: float) -> Hits:
         """Draw straight tracks that begin anywhere on the light-sensitive pixels."""

@@ -87,22 +87,22 @@ class DetectorStream:
     def _expose(self, exposure: _Exposure) -> Iterator[Due]:
         settings = self._settings
         rate_e_per_s = self._scene.rate(self._name, exposure.kind)
-        recorder = TruthRecorder(settings, rate_e_per_s)
+        recorder = TruthRecorder(settings, rate_e_per_s) if self._on_truth else None
         yield self._event("PrepareStart", exposure, exposure.start_ns)
         yield self._event("ExposureStart", exposure, exposure.start_ns)
         for ramp in range(settings.ramps_per_exposure):
             self._detector.reset()
             reset_ns = exposure.start_ns + ramp * settings.ramp_ns + settings.frame_time_ns
             for read in range(settings.reads_per_ramp):
-                hits = self._detector.expose(rate_e_per_s, settings.frame_time_s)
-                raw_dn = self._detector.read()
-                recorder.add(ramp, read, hits, raw_dn)
+                raw_dn, hits = self._detector.read(rate_e_per_s, settings.frame_time_s)
+                if recorder:
+                    recorder.add(ramp, read, hits, raw_dn)
                 header = self._read_header(exposure, ramp, read, reset_ns)
                 yield (reset_ns + (read + 1) * settings.frame_time_ns) / NS, Read(header, raw_dn)
         end_ns = exposure.start_ns + settings.exposure_ns
         yield self._event("ReadoutEnd", exposure, end_ns)
         yield self._event("ExposureEnd", exposure, end_ns)
-        if self._on_truth:
+        if self._on_truth and recorder:
             start_ns = self._epoch_ns + exposure.start_ns
             self._on_truth(recorder.finish(exposure.id, self._name, exposure.kind, start_ns))
 

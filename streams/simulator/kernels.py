@@ -109,3 +109,25 @@ def digitise(raw_dn, charge_e, bias_dn, column_dn, row_dn, tile, offsets, dn_per
             level_dn[x] = bias_dn[y, x] + column_dn[x]
         normal = tile[offsets[y] : offsets[y] + width]
         _digitise_row(raw_dn[y], charge_e[y], level_dn, normal, row_dn[y], dn_per_e, bend_per_e, noise_dn)
+
+
+@kernel
+def add_stamp(image, stamp, factor, low, left):
+    """Add a small image to a large one, the part of it that lies inside.
+
+    Parameters
+    ----------
+    image
+        The large image, float32, (y, x), changed in place.
+    stamp
+        The small one, float32, (y, x).
+    factor
+        Number that the stamp is multiplied by.
+    low, left
+        Row and column of the image under the stamp's first pixel; may lie outside.
+    """
+    first, last = max(left, 0), min(left + stamp.shape[1], image.shape[1])
+    for y in range(max(low, 0), min(low + stamp.shape[0], image.shape[0])):
+        target, source = image[y, first:last], stamp[y - low, first - left : last - left]
+        for x in range(target.size):
+            target[x] += factor * source[x]

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.simulator.detector import Chip, make_chip
+from streams.simulator.detector import Chip, make_chip, make_tile
 from streams.simulator.instrument import band_um
 from streams.simulator.psf import make_psf
 from streams.simulator.settings import Kind, SimulatorSettings
@@ -21,7 +21,8 @@ class Scene:
 
     Notes
     -----
-    `chips` and `stars` have an entry for each detector (for `IFS`, no stars); `traces` holds for `IFS`.
+    `tile` holds the noise that all detectors share. `chips` and `stars` have an entry for each detector
+    (for `IFS`, no stars); `traces` holds for `IFS`.
     """
 
     def __init__(self, settings: SimulatorSettings) -> None:
@@ -29,7 +30,8 @@ class Scene:
         self._band_um = band_um(settings.filter)
         self._psf = make_psf(self._band_um, settings.wavefront_error_nm, settings.r0_m)
         field = draw_field(settings)
-        self.chips: dict[str, Chip] = {name: make_chip(settings, name) for name in settings.detectors}
+        self.tile = make_tile(settings.seed, settings.size)
+        self.chips: dict[str, Chip] = {name: make_chip(settings, name, self.tile) for name in settings.detectors}
         self.stars: dict[str, Stars] = {
             name: field.moved(*detector_origin(name, settings.size)) for name in settings.detectors if name != "IFS"
         }

@@ -6,7 +6,7 @@ from operator import itemgetter
 
 from streams.clock import NS, Clock, parse_iso_utc
 from streams.errors import SettingsError
-from streams.simulator.detector import Detector, make_tile
+from streams.simulator.detector import Detector
 from streams.simulator.exposures import DetectorStream, Due
 from streams.simulator.instrument import band_um
 from streams.simulator.scene import Scene
@@ -39,7 +39,6 @@ class Simulator:
         self.scene = Scene(settings)
         self._clock = clock
         self._on_truth = on_truth
-        self._tile = make_tile(settings.seed, settings.size)
 
     def start_ns(self) -> int:
         """Return when a stream begun now would start: the settings' epoch, or the clock's time (TAI)."""
@@ -54,7 +53,7 @@ class Simulator:
         settings, epoch_ns = self.settings, self.start_ns()
         streams: list[Iterator[Due]] = []
         for place, name in enumerate(settings.detectors):
-            detector = Detector(settings, name, self.scene.chips[name], self._tile)
+            detector = Detector(settings, name, self.scene.chips[name], self.scene.tile)
             stream = DetectorStream(settings, place, detector, self.scene, epoch_ns, self._on_truth)
             streams.append(stream.messages())
         end_s = settings.exposures * settings.exposure_ns / NS if settings.exposures else float("inf")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.simulator import kernels
 from streams.simulator.instrument import GAP_PX, MOSAIC, random_for
 from streams.simulator.psf import FINE, STAMP, Psf, moffat
 from streams.simulator.settings import SimulatorSettings
@@ -90,19 +91,10 @@ def star_light(stars: Stars, psf: Psf, size: int) -> NDArray[np.float32]:
     light = _halos(stars, psf, size)
     near = stars.within(size, STAMP // 2)
     for x_px, y_px, flux in zip(near.x_px, near.y_px, near.flux_e_per_s, strict=True):
-        _add_core(light, float(x_px), float(y_px), float(flux) * psf.strehl, psf)
+        x, y = round(float(x_px)), round(float(y_px))
+        core = psf.core[round((y_px - y) * FINE) + FINE // 2, round((x_px - x) * FINE) + FINE // 2]
+        kernels.add_stamp(light, core, np.float32(flux * psf.strehl), y - STAMP // 2, x - STAMP // 2)
     return light
-
-
-def _add_core(light: NDArray[np.float32], x_px: float, y_px: float, flux: float, psf: Psf) -> None:
-    """Add one star's core, the part of its stamp that lies on the detector."""
-    x, y = round(x_px), round(y_px)
-    core = psf.core[round((y_px - y) * FINE) + FINE // 2, round((x_px - x) * FINE) + FINE // 2]
-    left, low = x - STAMP // 2, y - STAMP // 2
-    on = (slice(max(low, 0), low + STAMP), slice(max(left, 0), left + STAMP))
-    target = light[on]
-    skip_y, skip_x = on[0].start - low, on[1].start - left
-    target += np.float32(flux) * core[skip_y : skip_y + target.shape[0], skip_x : skip_x + target.shape[1]]
 
 
 def _halos(stars: Stars, psf: Psf, size: int) -> NDArray[np.float32]:
@@ -123,13 +115,14 @@ def _halos(stars: Stars, psf: Psf, size: int) -> NDArray[np.float32]:
     kernel = moffat(np.hypot(offset_px[:, None], offset_px[None, :]), psf.halo_fwhm_px)
     shape = (2 * cells, 2 * cells)
     smooth = np.fft.irfft2(np.fft.rfft2(grid, shape) * np.fft.rfft2(kernel), shape)[:cells, :cells]
-    return _finer(_finer(smooth, size, margin).T, size, margin).T.copy()
+    finer = _finer(size, cells, margin)
+    return np.asarray(finer @ smooth.astype(np.float32) @ finer.T)
 
 
-def _finer(coarse: NDArray[np.floating], size: int, margin: int) -> NDArray[np.float32]:
-    """Interpolate along the first axis, linearly, from cells to the `size` pixels behind the margin."""
+def _finer(size: int, cells: int, margin: int) -> NDArray[np.float32]:
+    """Return the matrix, (size, cells), that interpolates linearly to the pixels behind the margin."""
     cell, part = np.divmod((np.arange(size) + 0.5) / _COARSE - 0.5 + margin, 1)
-    weight = part.astype(np.float32)[:, None]
-    index = cell.astype(int)
-    values = coarse.astype(np.float32)
-    return np.asarray(values[index] * (1 - weight) + values[index + 1] * weight)
+    matrix = np.zeros((size, cells), np.float32)
+    matrix[np.arange(size), cell.astype(int)] = 1 - part
+    matrix[np.arange(size), cell.astype(int) + 1] = part
+    return matrix
