@@ -1,5 +1,7 @@
 """The images of a reference file, read and checked; what they mean is the business of `references`."""
 
+import gzip
+import io
 import warnings
 import zlib
 from dataclasses import dataclass, field
@@ -24,10 +26,12 @@ UNRELIABLE_DARK = np.uint32(1 << 23)
 UNRELIABLE_FLAT = np.uint32(1 << 25)
 
 MAX_SIDE = 16384
+MAX_UNPACKED = 4 << 30
 _NEUTRAL = {"dark": (0.0, UNRELIABLE_DARK), "sky": (0.0, DO_NOT_USE), "flat": (1.0, UNRELIABLE_FLAT)}
 _LFS = b"version https://git-lfs.github.com/spec/"
 _GZIP = b"\x1f\x8b"
 # What astropy raises for bytes that are not what their header says.
+_DAMAGE_WARNINGS = ("truncated", "Error validating header")
 _DAMAGED = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, zlib.error, fits.VerifyError)
 
 
@@ -99,16 +103,29 @@ def read_images(path: Path, stream: IO[bytes], main: str) -> FitsImages:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            with fits.open(stream, memmap=False, lazy_load_hdus=False) as hdus:
-                images = _read(path, hdus, main)
+            with fits.open(_unpacked(path, stream), memmap=False, lazy_load_hdus=False) as hdus:
+                # Damage in a later extension is a warning for astropy, which then leaves the extension out.
+                for warning in caught:
+                    if any(word in str(warning.message) for word in _DAMAGE_WARNINGS):
+                        raise NotFitsError(path, "", f"is truncated or damaged: {warning.message}; fetch it again")
+                return _read(path, hdus, main)
         except _DAMAGED as error:
             if isinstance(error, ReferenceFileError):
                 raise
-            raise NotFitsError(path, "", f"is damaged FITS: {error}; write or fetch it again") from error
-    for warning in caught:
-        if "truncated" in str(warning.message):
-            raise NotFitsError(path, "", f"is truncated: {warning.message}; write or fetch it again")
-    return images
+            raise NotFitsError(path, "", f"is truncated or damaged: {error}; fetch it again") from error
+
+
+def _unpacked(path: Path, stream: IO[bytes]) -> IO[bytes]:
+    """Return the file without its gzip: astropy takes a gzip that breaks off for a short file."""
+    packed = stream.read(len(_GZIP)) == _GZIP
+    stream.seek(0)
+    if not packed:
+        return stream
+    with gzip.open(stream) as unpacker:
+        plain = unpacker.read(MAX_UNPACKED + 1)
+    if len(plain) > MAX_UNPACKED:
+        raise LayoutError(path, "gzip", f"holds more than {MAX_UNPACKED} bytes; give the file unpacked")
+    return io.BytesIO(plain)
 
 
 def locked(image: NDArray[Any]) -> NDArray[Any]:

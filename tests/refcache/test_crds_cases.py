@@ -1,0 +1,64 @@
+"""The sample of questions that CRDS itself answered (client 14.0.3)."""
+
+import json
+from collections import Counter
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from refcache import CrdsContext, File, Files, NotApplicable, Omitted, SelectionError, Table
+from tests.data import shared_data
+
+pytestmark = pytest.mark.real_data
+
+# Selectors that are not supported: every question about them must say so, and no other may fail.
+UNSUPPORTED = ("ClosestTime", "VersionAfter", "SelectVersion", "GeometricallyNearest", "Bracket")
+# CRDS crashes (a NameError); here the rules are bad.
+CRASHES = {"expressions-048"}
+ANSWERED = 190
+
+
+@cache
+def _context(cache_path: Path, name: str, check_sha1: bool) -> CrdsContext:
+    return CrdsContext.load(cache_path, name, check_sha1)
+
+
+def _answer(cache_path: Path, case: dict[str, Any]) -> tuple[str, object, str]:
+    try:
+        loaded = _context(cache_path, case["context"], not case["ignore_checksum"])
+        found = loaded.select(case["header"], case["reftype"])
+    except SelectionError as error:
+        return "error", error.family, str(error)
+    match found:
+        case File(name):
+            return "file", name, ""
+        case Files(names):
+            return "files", list(names), ""
+        case Table(names):
+            return "dict", dict(names), ""
+        case NotApplicable():
+            return "na", "N/A", ""
+        case Omitted():
+            return "omit", "OMIT", ""
+
+
+def test_the_answers_are_those_of_crds() -> None:
+    folder = shared_data("crds")
+    cases = json.loads((folder / "cases_sample.json").read_text())["cases"]
+    tally: Counter[str] = Counter()
+    wrong = []
+    for case in cases:
+        kind, value, text = _answer(folder / "cache", case)
+        expected = (case["kind"], case["error_family"] if case["kind"] == "error" else case["expected"])
+        if (kind, value) == expected:
+            tally["answered"] += 1
+        elif any(f"{selector} is not supported" in text for selector in UNSUPPORTED):
+            tally["unsupported"] += 1
+        elif case["id"] in CRASHES and value == "bad_rules":
+            tally["crash"] += 1
+        else:
+            wrong.append((case["id"], expected, kind, value, text))
+    assert wrong == []
+    assert tally == {"answered": ANSWERED, "unsupported": len(cases) - ANSWERED - 1, "crash": 1}
