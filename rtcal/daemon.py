@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 MAX_DETECTORS = 32
 MAX_PROBLEMS = 16
 RECEIVE_S = 0.05
+DRAIN_S = 2.0
 
 
 class Daemon:
@@ -97,8 +98,9 @@ class Daemon:
             self._beat("running")
 
     def finish(self) -> None:
-        """Finish what is queued, publish the ramps in progress, write what is waiting."""
+        """Take in what has arrived, finish what is queued, publish the ramps in progress, write what is waiting."""
         self._beat("stopping")
+        self._drain(self._clock.monotonic_s() + DRAIN_S)
         deadline_s = self._clock.monotonic_s() + self._settings.daemon.stop_s
         for worker in self._workers.values():
             worker.stop()
@@ -109,6 +111,13 @@ class Daemon:
             log.error("frames were still waiting for the disk")
         self._bands.close()
         self._beat("stopping")
+
+    def _drain(self, until_s: float) -> None:
+        while self._clock.monotonic_s() < until_s:
+            message = self._source.receive(RECEIVE_S)
+            if message is None:
+                return
+            self._route(message)
 
     def report(self, problem: str) -> None:
         """Tell the operator something, once, with the heartbeat."""

@@ -125,6 +125,10 @@ class MeasuringSink:
                 self.last_reads[header.detector, header.exposure_id, header.ramp + 1] = self._clock.monotonic_s()
         return sent
 
+    def wait_for_receiver(self, timeout_s: float) -> bool:
+        """Wait at most `timeout_s` for somebody to listen."""
+        return self._sink.wait_for_receiver(timeout_s)
+
     def close(self) -> None:
         """Close the sink."""
         self._sink.close()

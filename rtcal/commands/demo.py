@@ -91,7 +91,7 @@ def _run(
         stack.callback(children[-1].stop)
         observer = Observer(frames, previews, clock)
         stack.callback(observer.close)
-        _wait_for_daemon(observer, children, stop)
+        _wait_for_daemon(observer, sink, children, stop)
         counters = RunCounters()
         thread = threading.Thread(
             target=run, args=(simulator, sink, clock, stop, settings.simulator.speed, counters), daemon=True
@@ -105,9 +105,10 @@ def _run(
         return report(sink, observer.seen, started_s, counters.late)
 
 
-def _wait_for_daemon(observer: Observer, children: list[Child], stop: threading.Event) -> None:
+def _wait_for_daemon(observer: Observer, sink: MeasuringSink, children: list[Child], stop: threading.Event) -> None:
+    """Wait until the daemon's heart beats and it listens: a read sent before that would be lost."""
     deadline_s = time.monotonic() + START_S
-    while not observer.beating.wait(0.1):
+    while not (observer.beating.wait(0.1) and sink.wait_for_receiver(0.1)):
         for child in children:
             child.check()
         if stop.is_set():

@@ -6,7 +6,7 @@ Each kernel works in place on a band of rows; `variance` becomes `err` by the la
 import numpy as np
 
 from rtcal.kernels._jit import kernel
-from rtcal.kernels.flags import DO_NOT_USE, SATURATED
+from rtcal.kernels.flags import DO_NOT_USE, NOTHING, SATURATED
 
 
 @kernel
@@ -32,17 +32,15 @@ def finish_rate(w_sum, w_rate, w_photon, saturated_from, static_dq, always, nois
     """
     for y in range(rate.shape[0]):
         for x in range(rate.shape[1]):
-            weight = w_sum[y, x]
+            fitted = w_sum[y, x] > 0.0
+            weight = w_sum[y, x] if fitted else np.float32(1.0)
             flux = w_rate[y, x] / weight
-            rate[y, x] = flux
-            variance[y, x] = noise_variance / weight + max(flux, np.float32(0.0)) * w_photon[y, x] / (weight * weight)
+            spread = noise_variance / weight + max(flux, np.float32(0.0)) * w_photon[y, x] / (weight * weight)
             flags = static_dq[y, x] | always
-            if saturated_from[y, x] != 65535:
-                flags |= SATURATED
-            if not weight > 0.0:
-                flags |= DO_NOT_USE
-                rate[y, x] = np.nan
-                variance[y, x] = np.nan
+            flags |= SATURATED if saturated_from[y, x] != 65535 else NOTHING
+            flags |= NOTHING if fitted else DO_NOT_USE
+            rate[y, x] = flux if fitted else np.float32(np.nan)
+            variance[y, x] = spread if fitted else np.float32(np.nan)
             dq[y, x] = flags
 
 

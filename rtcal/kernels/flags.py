@@ -2,6 +2,7 @@
 
 import numpy as np
 
+NOTHING = np.uint32(0)
 DO_NOT_USE = np.uint32(1 << 0)
 SATURATED = np.uint32(1 << 1)
 UNRELIABLE_SLOPE = np.uint32(1 << 24)

@@ -308,7 +308,7 @@ def preview_rate(s_sum, t_sum, first_bad, gone, mean_s, inverse, n_used, dq, exc
             for x in range(column * binning, (column + 1) * binning):
                 value += total[x]
                 weight += count[x]
-            rate[row, column] = value / weight
+            rate[row, column] = value / weight if weight > 0.0 else np.float32(np.nan)
 
 
 @kernel
