@@ -82,3 +82,14 @@ def test_inner_loops_are_vectorised(name, tile):
         kernel(np.zeros(WIDTH, np.uint16), line, image[0], tile[:WIDTH], one, one, one, one)
     (code,) = kernel.inspect_llvm().values()
     assert re.search(r"<\d+ x float>", code)
+
+
+@pytest.mark.parametrize(("low", "left"), [(1, 2), (-2, -3), (3, 66), (-9, 0), (0, 90)])
+def test_add_stamp_adds_the_part_inside(random, low, left):
+    image = random.uniform(0, 1, (HEIGHT, WIDTH)).astype(np.float32)
+    stamp = random.uniform(0, 1, (4, 7)).astype(np.float32)
+    room = np.zeros((HEIGHT + 40, WIDTH + 60))
+    room[20 + low : 24 + low, 30 + left : 37 + left] = 2.5 * stamp
+    expected = image + room[20 : 20 + HEIGHT, 30 : 30 + WIDTH]
+    kernels.add_stamp(image, stamp, np.float32(2.5), low, left)
+    np.testing.assert_allclose(image, expected, rtol=1e-6)
