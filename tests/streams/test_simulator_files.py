@@ -12,6 +12,7 @@ from streams.dq import Dq
 from streams.errors import ReferencesError
 from streams.simulator import Simulator, write_references, write_truth
 from streams.simulator.truth import NEVER
+from tests.data import need
 from tests.simulated import simulated
 
 
@@ -166,8 +167,8 @@ def test_truth_of_the_spectrograph_gives_its_wavelengths(truth_files):
         assert (table.header["WAVE0"], end_um) == (1.485, pytest.approx(1.781, abs=table.header["DWAVE"]))
 
 
-@pytest.mark.skipif(shutil.which("fitsverify") is None, reason="fitsverify is not installed")
 def test_all_files_are_clean_fits(cache, truth_files):
+    need(shutil.which("fitsverify") is not None, "the program fitsverify")
     paths = [*sorted(cache.rglob("*.fits")), *(path for _, _, path in truth_files.values())]
     result = subprocess.run(["fitsverify", "-q", *map(str, paths)], capture_output=True, text=True, check=False)
     assert result.stdout.count("verification OK") == len(paths) == 10, result.stdout
