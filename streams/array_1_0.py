@@ -28,6 +28,7 @@ from streams.messages import (
     Side,
     TimeNs,
 )
+from streams.wire import pixel_view
 
 MAX_HEADER_BYTES = 1 << 16
 MAX_UTC_S = 4e9
@@ -117,11 +118,7 @@ def decode(parts: Sequence[Any], settings: Array10Settings) -> Read:
     expected = given.shape[0] * given.shape[1] * np.dtype(dtype).itemsize
     if len(pixels) != expected:
         raise WireError("array", f"{given.shape} {given.type} needs {expected} bytes, found {len(pixels)}")
-    data = np.frombuffer(pixels, dtype=dtype).reshape(given.shape)
-    if not data.flags.aligned:
-        data = data.copy()
-    data.setflags(write=False)
-    return Read(_complete(given, settings), data)
+    return Read(_complete(given, settings), pixel_view(pixels, dtype, given.shape))
 
 
 def _parse(buffer: memoryview) -> dict[str, Any]:

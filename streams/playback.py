@@ -5,23 +5,19 @@ walk ends at the first that is not whole.
 """
 
 import contextlib
-import os
-import struct
+import mmap
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, NamedTuple, Self
+from typing import NamedTuple, Self
 
-from mcap.data_stream import ReadDataStream
 from mcap.exceptions import McapError
 from mcap.opcode import Opcode
-from mcap.records import Chunk, Header
-from mcap.records import Message as McapMessage
-from mcap.stream_reader import breakup_chunk
 from mcap.writer import MCAP0_MAGIC
 
 from streams import wire
+from streams.chunks import chunk_messages, chunk_times, records
 from streams.clock import NS
 from streams.errors import RecordingError, WireError
 from streams.messages import Message
@@ -31,20 +27,13 @@ from streams.sources import Decode, count_rejected
 Recorded = tuple[int, list[memoryview]]
 """When a message came [ns TAI] and its parts."""
 
-MAX_HEADER_BYTES = 4096
-
-_RECORD = struct.Struct("<BQ")  # opcode and length of what follows
-_TIMES = struct.Struct("<QQ")  # a chunk begins with the first and last time in it
 _INDEX_HEAD_BYTES = 6  # a chunk's index: channel and length, then an entry for each message
 _INDEX_ENTRY_BYTES = 16
+_DAMAGE = (McapError, RecordingError, ValueError)
 
 
-_UNREADABLE = (McapError, RecordingError, ValueError, struct.error)
-
-
-class _Chunks(NamedTuple):
-    places: list[tuple[int, int]]
-    """Offset and length of each."""
+class _Contents(NamedTuple):
+    chunks: list[memoryview]
     messages: int
     start_ns: int
     end_ns: int
@@ -79,17 +68,8 @@ class RecordingReader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.damaged = 0
-        try:
-            with path.open("rb") as file:
-                _check_start(path, file)
-                chunks = _walk(file)
-        except FileNotFoundError as error:
-            raise RecordingError(f"{path}: no such file") from error
-        except OSError as error:
-            if isinstance(error, RecordingError):
-                raise
-            raise RecordingError(f"{path} cannot be read: {error.strerror}") from error
-        self._places, self.count, self.start_ns, self.end_ns, self.truncated = chunks
+        view = _mapped(path)
+        self._chunks, self.count, self.start_ns, self.end_ns, self.truncated = _walk(view, _begin(path, view))
 
     @property
     def duration_s(self) -> float:
@@ -98,14 +78,13 @@ class RecordingReader:
 
     def __iter__(self) -> Iterator[Recorded]:
         self.damaged = 0
-        with self.path.open("rb") as file:
-            for place in self._places:
-                try:
-                    messages = [(message.log_time, split_parts(message.data)) for message in _messages(file, *place)]
-                except _UNREADABLE:
-                    self.damaged += 1
-                    continue
-                yield from messages
+        for chunk in self._chunks:
+            try:
+                messages = [(received_ns, split_parts(data)) for received_ns, data in chunk_messages(chunk)]
+            except _DAMAGE:
+                self.damaged += 1
+                continue
+            yield from messages
 
 
 class RecordingSource:
@@ -148,70 +127,57 @@ class RecordingSource:
         self.close()
 
 
-def _check_start(path: Path, file: BinaryIO) -> None:
-    """Refuse what is no recording of ours, and leave the file behind its header."""
-    start = file.read(40)
-    if not start:
-        raise RecordingError(f"{path} is empty; nothing was recorded")
+def _mapped(path: Path) -> memoryview:
+    """Map a file into memory; the pages are the system's, and are read when they are touched."""
+    try:
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise RecordingError(f"{path} is empty; nothing was recorded")
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    except FileNotFoundError as error:
+        raise RecordingError(f"{path}: no such file") from error
+    except OSError as error:
+        if isinstance(error, RecordingError):
+            raise
+        raise RecordingError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _begin(path: Path, view: memoryview) -> int:
+    """Refuse what is no recording of ours, and return where its records begin, behind the header."""
+    start = bytes(view[:40])
     if start.startswith(b"version https://git-lfs"):
         raise RecordingError(f"{path} is a Git-LFS pointer, not the recording; fetch it with: git lfs pull")
     if not start.startswith(MCAP0_MAGIC):
         raise RecordingError(f"{path} is no MCAP file; recordings are made by: rtcal record")
-    file.seek(len(MCAP0_MAGIC))
-    profile = None
-    try:
-        opcode, length = _RECORD.unpack(file.read(_RECORD.size))
-        if opcode == Opcode.HEADER and length < MAX_HEADER_BYTES:
-            profile = Header.read(ReadDataStream(file)).profile
-    except (McapError, ValueError, struct.error) as error:
-        raise RecordingError(f"{path} ends inside its header; nothing was recorded") from error
-    if profile != PROFILE:
-        raise RecordingError(f"{path} is an MCAP file, but not of rtcal: its profile is {profile!r}, not {PROFILE!r}")
-    file.seek(len(MCAP0_MAGIC) + _RECORD.size + length)
+    opcode, offset, length = next(records(view, len(MCAP0_MAGIC)), (0, 0, 0))
+    if opcode != Opcode.HEADER:
+        raise RecordingError(f"{path} ends inside its header; nothing was recorded")
+    profile = bytes(view[offset + 4 : offset + 4 + min(length, int.from_bytes(view[offset : offset + 4], "little"))])
+    if profile != PROFILE.encode():
+        raise RecordingError(
+            f"{path} is an MCAP file, but not of rtcal: its profile is {profile[:40].decode(errors='replace')!r}"
+        )
+    return offset + length
 
 
-def _walk(file: BinaryIO) -> _Chunks:
-    """Find the chunks, from the header on, reading only the heads of records."""
-    size = os.fstat(file.fileno()).st_size
-    places: list[tuple[int, int]] = []
-    times: list[tuple[int, int]] = []
+def _walk(view: memoryview, start: int) -> _Contents:
+    """Find the chunks, looking only at the heads of records."""
+    chunks: list[memoryview] = []
+    times: list[int] = []
     counts: list[int] = []
     ended = False
-    while not ended and len(head := file.read(_RECORD.size)) == _RECORD.size:
-        opcode, length = _RECORD.unpack(head)
-        start = file.tell()
-        if start + length > size or opcode == 0:
-            break  # cut off, or the zeros that a crashed machine leaves
-        if opcode == Opcode.CHUNK and length >= _TIMES.size:
-            places.append((start, length))
-            times.append(_TIMES.unpack(file.read(_TIMES.size)))
+    for opcode, offset, length in records(view, start):
+        if opcode == Opcode.CHUNK:
+            chunks.append(view[offset : offset + length])
             counts.append(0)
+            with contextlib.suppress(*_DAMAGE):
+                times += chunk_times(chunks[-1])
         elif opcode == Opcode.MESSAGE_INDEX and counts:
             counts[-1] += max(0, length - _INDEX_HEAD_BYTES) // _INDEX_ENTRY_BYTES
-        ended = opcode == Opcode.FOOTER
-        file.seek(start + length)
+        elif opcode == Opcode.FOOTER:
+            ended = True
+            break
     if counts and not counts[-1]:  # killed between a chunk and its index
-        with contextlib.suppress(*_UNREADABLE):
-            counts[-1] = sum(1 for _ in _messages(file, *places[-1]))
-    start_ns = min((first for first, _ in times), default=0)
-    end_ns = max((last for _, last in times), default=0)
-    return _Chunks(places, sum(counts), start_ns, end_ns, truncated=not ended)
-
-
-def _messages(file: BinaryIO, offset: int, length: int) -> Iterator[McapMessage]:
-    """Return the messages of a chunk."""
-    file.seek(offset)
-    chunk = Chunk.read(ReadDataStream(_Window(file, length)))
-    return (record for record in breakup_chunk(chunk, validate_crc=True) if isinstance(record, McapMessage))
-
-
-class _Window:
-    """The next bytes of a file: lengths inside a damaged record cannot ask for more than it has."""
-
-    def __init__(self, file: BinaryIO, length: int) -> None:
-        self._file, self._left = file, length
-
-    def read(self, length: int) -> bytes:
-        data = self._file.read(min(length, self._left))
-        self._left -= len(data)
-        return data
+        with contextlib.suppress(*_DAMAGE):
+            counts[-1] = len(chunk_messages(chunks[-1]))
+    return _Contents(chunks, sum(counts), min(times, default=0), max(times, default=0), truncated=not ended)

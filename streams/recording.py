@@ -4,21 +4,21 @@ One MCAP message is one multipart message, its parts framed by lengths. Chunks a
 soon, so that a killed recorder leaves a readable file. Nothing is compressed: noise does not shrink.
 """
 
-import os
 import struct
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
-
-from mcap.writer import CompressionType, Writer
+from typing import Any, Protocol, Self, TypeVar
 
 from streams import wire
+from streams.chunks import ChunkWriter, NewFile
 from streams.clock import Clock
 from streams.errors import RecordingError, WireError
 from streams.sources import Decode
+
+T = TypeVar("T")
 
 PROFILE = "iris-rtcal"
 UNREADABLE = "unreadable"
@@ -26,26 +26,16 @@ UNREADABLE = "unreadable"
 
 MAX_TOPICS = 1024
 POLL_S = 0.2
-_ALIGN = 8
+_LENGTH = 8
 
 
-def frame_parts(parts: Sequence[Any]) -> bytearray:
-    """Join parts into one buffer: count, lengths (uint64, little endian), each part padded to 8 bytes.
-
-    The padding keeps pixels aligned, so that a reader need not copy them.
-    """
+def frame_parts(parts: Sequence[Any]) -> list[memoryview]:
+    """Put the number of parts and their lengths (uint64, little endian) before them; nothing is copied."""
     views = [memoryview(getattr(part, "buffer", part)).cast("B") for part in parts]
-    head = struct.pack(f"<{1 + len(views)}Q", len(views), *map(len, views))
-    joined = bytearray(len(head) + sum(map(_padded, map(len, views))))
-    joined[: len(head)] = head
-    offset = len(head)
-    for view in views:
-        joined[offset : offset + len(view)] = view
-        offset += _padded(len(view))
-    return joined
+    return [memoryview(struct.pack(f"<{1 + len(views)}Q", len(views), *map(len, views))), *views]
 
 
-def split_parts(data: bytes) -> list[memoryview]:
+def split_parts(data: memoryview | bytes) -> list[memoryview]:
     """Undo `frame_parts`; the parts are views of `data`.
 
     Raises
@@ -54,23 +44,18 @@ def split_parts(data: bytes) -> list[memoryview]:
         If the lengths do not fit the data.
     """
     view = memoryview(data)
-    try:
-        (count,) = struct.unpack_from("<Q", view)
-        lengths = struct.unpack_from(f"<{count}Q", view, _ALIGN) if count * _ALIGN < len(view) else ()
-    except struct.error as error:
-        raise RecordingError("a recorded message is too short for its parts") from error
-    offset = _ALIGN * (1 + count)
-    if len(lengths) != count or offset + sum(map(_padded, lengths)) != len(view):
-        raise RecordingError(f"a recorded message of {len(view)} bytes does not hold {count} parts as it says")
+    count = int.from_bytes(view[:_LENGTH], "little")
+    offset = _LENGTH * (1 + count)
+    if offset > len(view):
+        raise RecordingError(f"a recorded message of {len(view)} bytes cannot hold the lengths of {count} parts")
+    lengths = struct.unpack_from(f"<{count}Q", view, _LENGTH)
+    if offset + sum(lengths) != len(view):
+        raise RecordingError(f"a recorded message of {len(view)} bytes does not hold the parts that it says")
     parts = []
     for length in lengths:
         parts.append(view[offset : offset + length])
-        offset += _padded(length)
+        offset += length
     return parts
-
-
-def _padded(length: int) -> int:
-    return -(-length // _ALIGN) * _ALIGN
 
 
 class Recorder:
@@ -113,13 +98,12 @@ class Recorder:
         self._channels: dict[str, int] = {}
         self._failure: str | None = None
         try:
-            self._output = _Output(path)
+            self._file = NewFile(path)
         except FileExistsError as error:
             raise RecordingError(f"{path} exists; a recording needs a new name") from error
         except OSError as error:
             raise RecordingError(f"{path} cannot be made: {error.strerror}") from error
-        self._writer = Writer(self._output, compression=CompressionType.NONE)
-        self._guard(lambda: self._writer.start(profile=PROFILE))
+        self._writer = self._guard(lambda: ChunkWriter(self._file, PROFILE))
         self._flushed_s = clock.monotonic_s()
 
     def write(self, parts: Sequence[Any], received_ns: int) -> None:
@@ -128,7 +112,7 @@ class Recorder:
         Parameters
         ----------
         parts
-            Its parts as received.
+            Its parts as received; they are kept until their chunk is written and must not change.
         received_ns
             When it came [ns TAI].
 
@@ -142,9 +126,10 @@ class Recorder:
             raise RecordingError(self._failure)
         topic, time_ns, sequence = self._describe(parts, received_ns)
         data = frame_parts(parts)
-        self._guard(lambda: self._add(topic, data, received_ns, time_ns, sequence))
+        channel_id = self._channel(topic)
+        self._guard(lambda: self._writer.add_message(channel_id, data, received_ns, time_ns, sequence))
         self.counters["messages"] += 1
-        self.counters["bytes"] += len(data)
+        self.counters["bytes"] += sum(map(len, data))
         self.flush_if_due()
 
     def flush_if_due(self) -> None:
@@ -162,10 +147,9 @@ class Recorder:
         RecordingError
             If the index cannot be written; the file is readable without it.
         """
-        if self._output.closed:
-            return
-        self._guard(self._writer.finish)
-        self._output.close()
+        if not self._file.closed:
+            self._guard(self._writer.finish)
+            self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -186,54 +170,23 @@ class Recorder:
             topic = UNREADABLE  # MCAP has 65535 channels; nobody has a thousand detectors
         return topic, header.time_ns, header.sequence
 
-    def _add(self, topic: str, data: bytearray, received_ns: int, time_ns: int, sequence: int) -> None:
+    def _channel(self, topic: str) -> int:
         if topic not in self._channels:
-            self._channels[topic] = self._writer.register_channel(topic, self._encoding, schema_id=0)
-        self._writer.add_message(self._channels[topic], received_ns, data, time_ns, sequence & 0xFFFFFFFF)
+            self._channels[topic] = self._writer.add_channel(topic, self._encoding)
+        return self._channels[topic]
 
-    def _guard(self, write: Callable[[], object]) -> None:
+    def _guard(self, write: Callable[[], T]) -> T:
         """Run a write; if it fails, cut the file behind the last one that did not, and close it."""
-        whole = self._output.tell()
+        whole = self._file.size
         try:
-            write()
+            return write()
         except OSError as error:
             self._failure = (
                 f"{self.path}: {error.strerror}; recording stopped after {self.counters['messages']} messages, "
                 "which are readable; free some space and record to a new file"
             )
-            self._output.cut(whole)
+            self._file.cut(whole)
             raise RecordingError(self._failure) from error
-
-
-class _Output:
-    """A new file for the MCAP writer, without a buffer that could fail again when it is closed."""
-
-    def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        self._offset = 0
-        self.closed = False
-
-    def write(self, data: bytes) -> int:
-        view = memoryview(data)
-        while view:
-            written = os.write(self._descriptor, view)
-            self._offset += written
-            view = view[written:]
-        return len(data)
-
-    def tell(self) -> int:
-        return self._offset
-
-    def flush(self) -> None:
-        """Nothing waits here; what was written survives the end of this process."""
-
-    def cut(self, length: int) -> None:
-        os.ftruncate(self._descriptor, length)
-        self.close()
-
-    def close(self) -> None:
-        os.close(self._descriptor)
-        self.closed = True
 
 
 class PartsSource(Protocol):

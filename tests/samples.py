@@ -207,4 +207,4 @@ def same(one: Message, other: Message) -> bool:
 def write_golden() -> None:
     """Freeze the bytes of every sample; only a new version of the wire may change them."""
     for kind, message in SAMPLES.items():
-        (GOLDEN / f"{kind}.parts").write_bytes(frame_parts(wire.encode(message)))
+        (GOLDEN / f"{kind}.parts").write_bytes(b"".join(frame_parts(wire.encode(message))))
