@@ -68,7 +68,8 @@ class RecordingReader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.damaged = 0
-        view = _mapped(path)
+        self._map = _mapped(path)
+        view = memoryview(self._map)
         self._chunks, self.count, self.start_ns, self.end_ns, self.truncated = _walk(view, _begin(path, view))
 
     @property
@@ -85,6 +86,9 @@ class RecordingReader:
                 self.damaged += 1
                 continue
             yield from messages
+            # Give the pages back, or the memory in use would seem to grow with the recording; whoever still
+            # holds a view gets them again.
+            self._map.madvise(mmap.MADV_DONTNEED)
 
 
 class RecordingSource:
@@ -127,13 +131,13 @@ class RecordingSource:
         self.close()
 
 
-def _mapped(path: Path) -> memoryview:
+def _mapped(path: Path) -> mmap.mmap:
     """Map a file into memory; the pages are the system's, and are read when they are touched."""
     try:
         with path.open("rb") as file:
             if not file.read(1):
                 raise RecordingError(f"{path} is empty; nothing was recorded")
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except FileNotFoundError as error:
         raise RecordingError(f"{path}: no such file") from error
     except OSError as error:
