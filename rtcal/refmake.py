@@ -122,7 +122,8 @@ def make_badpix(darks: Sequence[Frame], lit: Sequence[Frame]) -> FlagImage:
         border = light.dq & np.uint32(Dq.REFERENCE_PIXEL)
         around = _surroundings(rate, (light.dq | dq) & np.uint32(Dq.REFERENCE_PIXEL | Dq.DO_NOT_USE) == 0)
         with np.errstate(invalid="ignore"):
-            dead = (rate < DEAD_RESPONSE * around) & (rate < around - DEAD_SIGMA * light.err) & (border == 0)
+            dead = (rate < DEAD_RESPONSE * around) & (rate < around - DEAD_SIGMA * light.err)
+        dead &= (border == 0) & (dq & np.uint32(Dq.HOT) == 0)
         dq[dead] |= np.uint32(Dq.DEAD | Dq.DO_NOT_USE)
         dq |= border
     dq[dq & np.uint32(Dq.REFERENCE_PIXEL) != 0] |= np.uint32(Dq.DO_NOT_USE)

@@ -42,7 +42,7 @@ class ListSource:
     def exhausted(self) -> bool:
         return not self._left
 
-    def receive(self, timeout_s: float) -> Message | None:
+    def receive(self, timeout_s: float) -> Message | None:  # noqa: ARG002
         return self._left.pop(0) if self._left else None
 
     def close(self) -> None:

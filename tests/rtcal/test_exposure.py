@@ -1,0 +1,179 @@
+"""An exposure against the formulas, Monte Carlo and float64 fits: the acceptance numbers of the specification."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from rtcal.bands import Bands
+from rtcal.calibration import Calibration
+from rtcal.config import Detector
+from rtcal.errors import ReadRejected
+from rtcal.exposure import Buffers, Exposure, Plan
+from streams.dq import Dq
+from tests.fakes import FixedReferences, ramp_reads
+
+DETECTOR = Detector(gain_e_per_dn=2.0, read_noise_e=9.0, saturation_dn=60_000.0, reference_border=0)
+NO_REFERENCES = FixedReferences().select({}, (1, 1), "utr", 0)
+
+
+def expose(reads, bands, calibration_settings, mode="utr", m=4, buffers=None, ceiling_dn=58_000.0, **calibration):
+    """Reduce the reads of one exposure; a change of ramp index closes a ramp."""
+    plan = Plan(mode, m, ceiling_dn, DETECTOR)
+    shape = reads[0].data.shape
+    made = Calibration.build(NO_REFERENCES, shape, 0)
+    exposure = Exposure(reads[0], plan, made, Buffers.fit_for(reads[0], buffers), bands)
+    for read in reads:
+        if exposure.ramp is not None and read.header.ramp != exposure.last_ramp_index:
+            exposure.close_ramp()
+        exposure.add(read)
+    exposure.close_ramp()
+    how = replace(calibration_settings, **calibration)
+    return exposure.frame(how, sequence=0, revision=0, final=True, published_ns=1)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    times=st.lists(st.floats(0, 500), min_size=2, max_size=40, unique=True),
+    rate_dn=st.floats(0.5, 50),
+    pedestal=st.integers(0, 20_000),
+)
+def test_a_noiseless_line_is_found_for_any_times_and_any_pedestal(times, rate_dn, pedestal, settings_):
+    times_s = np.sort(np.round(np.array(times), 6))
+    if np.diff(times_s).min() < 0.01:
+        return
+    cube = (pedestal + rate_dn * times_s)[:, None, None] * np.ones((1, 2, 3))
+    reads = ramp_reads(cube.astype("<f4"), times_s=times_s)
+    with Bands(1) as bands:
+        frame = expose(reads, bands, settings_.calibration, bad_pixels="keep")
+    exact = np.polyfit(times_s, cube[:, 0, 0].astype("<f4").astype(float), 1)[0] * 2.0
+    np.testing.assert_allclose(frame.data, exact, rtol=1e-5)
+
+
+@pytest.fixture(scope="module", name="settings_")
+def _settings_(request):
+    return request.getfixturevalue("settings")
+
+
+@pytest.mark.parametrize("mode", ["utr", "cds", "mcds"])
+@pytest.mark.parametrize("flux", [1.0, 20.0, 200.0])
+def test_errors_are_honest(mode, flux, bands, calibration_settings):
+    """chi = (rate - truth) / ERR has a spread of 1 within 3 %, and no bias beyond 0.02 sigma (256 x 256 pixels)."""
+    rng = np.random.default_rng(11)
+    n, shape = 10, (256, 256)
+    electrons = np.cumsum(rng.poisson(flux * 0.72, (n, *shape)), axis=0) + rng.normal(0, 9.0, (n, *shape))
+    reads = ramp_reads((5000 + electrons / 2.0).astype("<f4"), times_s=np.arange(n) * 0.72)
+    frame = expose(reads, bands, calibration_settings, mode, m=3, bad_pixels="keep")
+    chi = (frame.data - flux) / frame.err
+    assert 0.97 <= chi.std() <= 1.03
+    assert abs((frame.data.mean() - flux) / frame.err.mean()) < 0.02
+    assert frame.header.mode == mode
+    assert frame.header.reads_per_end == {"utr": 0, "cds": 1, "mcds": 3}[mode]
+
+
+def test_float32_sums_agree_with_a_float64_fit(bands, calibration_settings):
+    """100 reads at 50 kDN: within 0.01 sigma."""
+    rng = np.random.default_rng(12)
+    n, shape = 100, (4, 300)
+    cube = np.clip(45_000 + np.arange(n)[:, None, None] * 60 + rng.normal(0, 4, (n, *shape)), 0, 65_535).astype("<u2")
+    times_s = np.arange(n) * 0.72
+    frame = expose(ramp_reads(cube, times_s=times_s), bands, calibration_settings, bad_pixels="keep")
+    flat = cube.reshape(n, -1).astype(float)
+    oracle = np.polyfit(times_s, flat, 1)[0].reshape(shape) * 2.0
+    assert (np.abs(frame.data - oracle) / frame.err).max() < 0.01
+
+
+@pytest.mark.parametrize("lost", [[3], [0], [9], [0, 1, 5, 9]])
+@pytest.mark.parametrize("mode", ["utr", "cds", "mcds"])
+def test_lost_reads_leave_the_rate_right_and_are_flagged(mode, lost, bands, calibration_settings):
+    times_s = np.arange(10) * 0.72
+    cube = np.repeat((1000 + 50 * times_s)[:, None], 6, axis=1).reshape(10, 2, 3).astype("<f4")
+    reads = [read for read in ramp_reads(cube, times_s=times_s) if read.header.read not in lost]
+    frame = expose(reads, bands, calibration_settings, mode, m=3)
+    np.testing.assert_allclose(frame.data, 100.0, rtol=1e-4)
+    assert (frame.dq & Dq.MISSING_READ != 0).all()
+    assert (frame.header.reads_used, frame.header.reads_lost) == (10 - len(lost), len(lost))
+    assert not frame.header.complete
+
+
+@pytest.mark.parametrize("mode", ["utr", "cds", "mcds"])
+def test_a_ramp_that_saturates_at_read_k_uses_k_reads(mode, bands, calibration_settings):
+    times_s = np.arange(8) * 0.72
+    cube = np.repeat((1000.0 + 50 * times_s)[:, None], 6, axis=1).reshape(8, 2, 3).astype("<f4")
+    cube[5:, 0, 0] = 59_000
+    cube[1:, 0, 1] = 59_000
+    frame = expose(ramp_reads(cube, times_s=times_s), bands, calibration_settings, mode, m=2, bad_pixels="keep")
+    np.testing.assert_allclose(frame.data[0, 0], 100.0, rtol=1e-4)
+    assert frame.dq[0, 0] == Dq.SATURATED
+    assert np.isnan(frame.data[0, 1])
+    assert np.isnan(frame.err[0, 1])
+    assert frame.dq[0, 1] == Dq.SATURATED | Dq.DO_NOT_USE
+    assert frame.saturated_from[0].tolist() == [5, 1, 65535]
+    assert frame.dq[1, 1] == 0
+
+
+def test_ramps_combine_by_the_inverse_of_their_read_variance(bands, calibration_settings):
+    rng = np.random.default_rng(13)
+    lengths, rates = (10, 10, 5), []
+    reads, weights = [], []
+    for ramp, n in enumerate(lengths):
+        cube = (5000 + np.arange(n)[:, None, None] * 10 + rng.normal(0, 4.5, (n, 3, 4))).astype("<f4")
+        reads += ramp_reads(cube, ramp=ramp, first_sequence=len(reads), reads_planned=n, ramps_planned=3)
+        rates.append(np.polyfit(np.arange(n), cube.reshape(n, -1).astype(float), 1)[0].reshape(3, 4) * 2)
+        weights.append(n * (n**2 - 1) / 12)
+    frame = expose(reads, bands, calibration_settings, bad_pixels="keep")
+    expected = np.average(rates, axis=0, weights=weights)
+    np.testing.assert_allclose(frame.data, expected, rtol=1e-4)
+    photon = [6 * (n**2 + 1) / (5 * n * (n**2 - 1)) for n in lengths]
+    spread = np.sum([w * w * p for w, p in zip(weights, photon, strict=True)]) / np.sum(weights) ** 2
+    variance = 81 / np.sum(weights) + np.maximum(expected, 0) * spread
+    np.testing.assert_allclose(frame.err, np.sqrt(variance), rtol=1e-4)
+    assert frame.header.ramps == 3
+    assert frame.header.effective_s == pytest.approx(9 + 9 + 4)
+    assert frame.header.complete
+
+
+def test_mcds_without_a_plan_says_that_the_slope_was_used(bands, calibration_settings):
+    cube = np.repeat(np.arange(6.0)[:, None], 6, axis=1).reshape(6, 2, 3).astype("<f4") * 10 + 1000
+    frame = expose(ramp_reads(cube, reads_planned=0), bands, calibration_settings, "mcds")
+    np.testing.assert_allclose(frame.data, 20.0, rtol=1e-5)
+    assert "no two ends" in frame.header.notes[0]
+
+
+def test_buffers_serve_again_and_leave_nothing_behind(bands, calibration_settings):
+    first = ramp_reads(np.full((4, 2, 300), 58_500, "<u2"), exposure_id="E-1")
+    cube = (1000 + 10 * np.arange(4)[:, None, None] * np.ones((1, 2, 300))).astype("<u2")
+    buffers = Buffers.fit_for(first[0], None)
+    expose(first, bands, calibration_settings, "mcds", buffers=buffers)
+    again = expose(ramp_reads(cube, exposure_id="E-2"), bands, calibration_settings, "mcds", buffers=buffers)
+    fresh = expose(ramp_reads(cube, exposure_id="E-2"), bands, calibration_settings, "mcds")
+    assert Buffers.fit_for(first[0], buffers) is buffers
+    for name in ("data", "err", "dq", "saturated_from"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(fresh, name))
+    assert (fresh.dq == 0).all()
+
+
+def test_reads_that_do_not_fit_are_refused_by_cause(bands):
+    reads = ramp_reads(np.full((4, 2, 3), 1000, "<u2"))
+    calibration = Calibration.build(NO_REFERENCES, (2, 3), 0)
+    exposure = Exposure(
+        reads[0], Plan("cds", 1, 58_000.0, DETECTOR), calibration, Buffers.fit_for(reads[0], None), bands
+    )
+    exposure.add(reads[0])
+    exposure.add(reads[2])
+    wrong_shape = ramp_reads(np.full((4, 3, 3), 1000, "<u2"))[3]
+    wrong_type = ramp_reads(np.full((4, 2, 3), 1000, "<f4"))[3]
+    wrong_time = ramp_reads(np.full((4, 2, 3), 1000, "<u2"), times_s=[0, 1, 2, 1.5])[3]
+    for read, cause in (
+        (wrong_shape, "mismatched"),
+        (wrong_type, "mismatched"),
+        (wrong_time, "bad_time"),
+        (reads[2], "duplicates"),
+        (reads[1], "late"),
+    ):
+        with pytest.raises(ReadRejected) as caught:
+            exposure.add(read)
+        assert caught.value.cause == cause
+    exposure.close_ramp()
+    assert exposure.counts == {"used": 2, "rejected": 4, "lost": 0}
