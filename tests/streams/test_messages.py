@@ -1,9 +1,13 @@
+from pathlib import Path
+
 import msgspec
 import numpy as np
 import pytest
 
 from streams.dq import DESCRIPTIONS, Dq, names
-from streams.messages import MESSAGE_TYPES, ReadHeader
+from streams.messages import MESSAGE_TYPES, DetectorStatus, Provenance, Read, ReadHeader
+from streams.ordering import COUNTERS
+from streams.wire import CAUSES, decode
 from tests.samples import SAMPLES, make_read
 
 
@@ -56,3 +60,38 @@ def test_every_dq_bit_is_described_and_fits_uint32() -> None:
 def test_dq_names_come_lowest_bit_first() -> None:
     assert names(0) == []
     assert names((1 << 31) | 0b11) == ["DO_NOT_USE", "SATURATED", "REFERENCE_PIXEL"]
+
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "wire.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("kind", MESSAGE_TYPES)
+def test_every_key_of_every_kind_is_in_the_document(kind: str) -> None:
+    common, section = DOCUMENT.split("### Every kind")[1], DOCUMENT.split(f"### `{kind}`")[1]
+    common, section = common.split("\n### ")[0], section.split("\n### ")[0]
+    for field in type(SAMPLES[kind].header).__struct_fields__:
+        assert f"`{field}`" in section + common, field
+    for path in SAMPLES[kind].DTYPES:
+        assert f"`{path}`" in section, path
+
+
+@pytest.mark.parametrize("struct", [Provenance, DetectorStatus])
+def test_every_key_of_the_parts_of_headers_is_in_the_document(struct: type[msgspec.Struct]) -> None:
+    for field in struct.__struct_fields__:
+        assert f"`{field}`" in DOCUMENT, field
+
+
+def test_every_cause_and_counter_is_in_the_document() -> None:
+    for word in (*CAUSES, *COUNTERS):
+        assert f"`{word}`" in DOCUMENT, word
+
+
+def test_the_document_s_own_publisher_is_understood() -> None:
+    code = DOCUMENT.split("karabo-bridge package:\n\n```python\n")[1].split("```")[0]
+    lines = [line for line in code.splitlines() if "socket" not in line or "send_multipart" in line]
+    sent: list[list[bytes]] = []
+    script = "\n".join(lines).replace("socket.send_multipart(", "sent.append(").replace("4096, 4096", "4, 5")
+    exec(script, {"sent": sent})
+    read = decode(sent[0])
+    assert isinstance(read, Read)
+    assert (read.header.source, read.header.exposure_id, read.data.shape) == ("IRIS/IMG1/read", "E1", (4, 5))

@@ -1,12 +1,13 @@
 import gc
 import logging
+import socket
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 import zmq
 
-from streams import wire
+from streams import sources, wire
 from streams.errors import EndpointError
 from streams.messages import Read
 from streams.sinks import ZmqSink
@@ -28,10 +29,10 @@ def zmq_context() -> Iterator[ZmqContext]:
 def raw_pair(zmq_context: ZmqContext) -> Iterator[tuple[Callable[[list[bytes]], None], ZmqSource]]:
     """A PULL source and what pushes anything at all to it."""
     source = ZmqSource("inproc://reads", pattern="pull", bind=True, high_water=100, zmq_context=zmq_context)
-    socket = zmq_context.socket(zmq.PUSH)
-    socket.connect("inproc://reads")
-    yield socket.send_multipart, source
-    socket.close(linger=0)
+    peer = zmq_context.socket(zmq.PUSH)
+    peer.connect("inproc://reads")
+    yield peer.send_multipart, source
+    peer.close(linger=0)
     source.close()
 
 
@@ -221,3 +222,34 @@ def test_a_publisher_that_comes_back_is_heard_again() -> None:
                 received = source.receive(WAIT_S)
             assert received is not None
             assert received.header.sequence == number
+
+
+def test_a_peer_that_sends_too_much_is_cut_off_and_the_others_are_heard(
+    monkeypatch: pytest.MonkeyPatch, zmq_context: ZmqContext
+) -> None:
+    monkeypatch.setattr(sources, "MAX_PART_BYTES", 100_000)
+    with ZmqSource("tcp://127.0.0.1:0", pattern="pull", bind=True, high_water=10) as source:
+        with zmq_context.socket(zmq.PUSH) as peer:
+            peer.setsockopt(zmq.LINGER, 0)
+            peer.connect(source.endpoint)
+            monitor = peer.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+            peer.send(b"x" * 200_000)
+            assert monitor.poll(WAIT_S * 1000)
+            peer.disable_monitor()
+        with ZmqSink(source.endpoint, pattern="push", bind=False, high_water=10, wait_s=WAIT_S) as sink:
+            sink.send(make_read(4))
+            received = source.receive(WAIT_S)
+    assert received is not None
+    assert received.header.sequence == 4
+
+
+def test_bytes_that_are_not_even_zeromq_do_no_harm() -> None:
+    with ZmqSource("tcp://127.0.0.1:0", pattern="pull", bind=True, high_water=10) as source:
+        port = int(source.endpoint.rsplit(":", 1)[1])
+        for noise in (b"", b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 64, bytes(range(256)) * 40):
+            with socket.create_connection(("127.0.0.1", port)) as raw:
+                raw.sendall(noise)
+        with ZmqSink(source.endpoint, pattern="push", bind=False, high_water=10, wait_s=WAIT_S) as sink:
+            sink.send(make_read(4))
+            assert source.receive(WAIT_S) is not None
+        assert source.counters == {"received": 1}
