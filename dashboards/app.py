@@ -6,9 +6,8 @@ browser alone. So a page works on after the server was started again.
 
 import hashlib
 import os
-from collections.abc import Sequence
+import socket
 from functools import partial
-from socket import socket
 
 from bokeh.application import Application
 from bokeh.application.handlers.function import FunctionHandler
@@ -17,7 +16,6 @@ from bokeh.server.tornado import BokehTornado
 from bokeh.settings import settings as bokeh_settings
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop, PeriodicCallback
-from tornado.netutil import bind_sockets
 from tornado.web import StaticFileHandler
 
 from dashboards.feed import Feed
@@ -57,8 +55,8 @@ class Dashboard:
     """
 
     def __init__(self, feed: Feed, settings: DashboardSettings, port: int | None = None) -> None:
-        sockets = _bind(settings.address, settings.port if port is None else port)
-        self.port = int(sockets[0].getsockname()[1])
+        listening = _bind(settings.address, settings.port if port is None else port)
+        self.port = int(listening.getsockname()[1])
         self.url = f"http://{_host(settings.address)}:{self.port}/"
         self.hub = Hub(feed, settings, build_id())
         bokeh_settings.resources = "server"  # no browser ever fetches from elsewhere
@@ -77,7 +75,7 @@ class Dashboard:
             websocket_ping_timeout=PING_S,
         )
         self._http = HTTPServer(application)
-        self._http.add_sockets(sockets)
+        self._http.add_sockets([listening])
         self.io_loop = IOLoop.current()
         self._server = BaseServer(self.io_loop, application, self._http)
         self._ticker = PeriodicCallback(self.hub.tick, settings.tick_s * 1000.0)
@@ -103,13 +101,16 @@ def build_id() -> str:
     return digest.hexdigest()[:12]
 
 
-def _bind(address: str, port: int) -> Sequence[socket]:
+def _bind(address: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
-        return bind_sockets(port, address)
+        listening = socket.create_server((address, port), family=family)
     except OSError as error:
         remedy = "is another dashboard running? choose another with --port, or --port 0"
         text = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
         raise EndpointError(f"cannot listen on {address} port {port}: {text}; {remedy}") from error
+    listening.setblocking(False)
+    return listening
 
 
 def _host(address: str) -> str:

@@ -29,39 +29,50 @@ _kernel: Any = njit(cache=True, nogil=True, error_model="numpy")
 
 
 @_kernel
-def _bin_good(data, dq, reject, factor, out):  # type: ignore[no-untyped-def]
-    height, width = data.shape
+def _average_row(total, count, factor, out):  # type: ignore[no-untyped-def]
+    for column in range(out.size):
+        value = np.float32(0)
+        good = np.float32(0)
+        for x in range(column * factor, min((column + 1) * factor, total.size)):
+            value += total[x]
+            good += count[x]
+        out[column] = value / good if good > 0 else np.float32(np.nan)
+
+
+# Columns are summed first, over whole rows: that loop runs on vectors, one over small squares does not.
+@_kernel
+def _bin_good(data, dq, reject, factor, total, count, out):  # type: ignore[no-untyped-def]
     for row in range(out.shape[0]):
-        y_end = min((row + 1) * factor, height)
-        for column in range(out.shape[1]):
-            x_end = min((column + 1) * factor, width)
-            total = np.float32(0)
-            count = 0
-            for y in range(row * factor, y_end):
-                for x in range(column * factor, x_end):
-                    value = data[y, x]
-                    if np.isfinite(value) and dq[y, x] & reject == 0:
-                        total += value
-                        count += 1
-            out[row, column] = total / np.float32(count) if count else np.float32(np.nan)
+        total[:] = 0
+        count[:] = 0
+        for y in range(row * factor, min((row + 1) * factor, data.shape[0])):
+            for x in range(data.shape[1]):
+                value = data[y, x]
+                good = np.isfinite(value) and dq[y, x] & reject == 0
+                total[x] += value if good else np.float32(0)
+                count[x] += np.float32(1) if good else np.float32(0)
+        _average_row(total, count, factor, out[row])
 
 
 @_kernel
-def _bin_finite(data, factor, out):  # type: ignore[no-untyped-def]
-    height, width = data.shape
+def _bin_finite(data, factor, total, count, out):  # type: ignore[no-untyped-def]
     for row in range(out.shape[0]):
-        y_end = min((row + 1) * factor, height)
-        for column in range(out.shape[1]):
-            x_end = min((column + 1) * factor, width)
-            total = np.float32(0)
-            count = 0
-            for y in range(row * factor, y_end):
-                for x in range(column * factor, x_end):
-                    value = data[y, x]
-                    if np.isfinite(value):
-                        total += value
-                        count += 1
-            out[row, column] = total / np.float32(count) if count else np.float32(np.nan)
+        total[:] = 0
+        count[:] = 0
+        for y in range(row * factor, min((row + 1) * factor, data.shape[0])):
+            for x in range(data.shape[1]):
+                value = data[y, x]
+                good = np.isfinite(value)
+                total[x] += value if good else np.float32(0)
+                count[x] += np.float32(1) if good else np.float32(0)
+        _average_row(total, count, factor, out[row])
+
+
+@_kernel
+def _mask(data, dq, reject, out):  # type: ignore[no-untyped-def]
+    for y in range(data.shape[0]):
+        for x in range(data.shape[1]):
+            out[y, x] = data[y, x] if dq[y, x] & reject == 0 else np.float32(np.nan)
 
 
 @_kernel
@@ -101,10 +112,13 @@ def bin_mean(data: FloatImage, factor: int, dq: NDArray[np.uint32] | None = None
     float32, (y, x), sides rounded up; NaN where a square holds no good pixel.
     """
     out = np.empty((-(-data.shape[0] // factor), -(-data.shape[1] // factor)), np.float32)
-    if dq is None:
-        _bin_finite(data, factor, out)
+    total, count = np.empty(data.shape[1], np.float32), np.empty(data.shape[1], np.float32)
+    if dq is not None and factor == 1:
+        _mask(data, dq, np.uint32(reject), out)
+    elif dq is None:
+        _bin_finite(data, factor, total, count, out)
     else:
-        _bin_good(data, dq, np.uint32(reject), factor, out)
+        _bin_good(data, dq, np.uint32(reject), factor, total, count, out)
     return out
 
 
@@ -220,4 +234,5 @@ def compile_kernels() -> None:
         for cut in (slice(None), slice(1, 3)):
             bin_mean(data[:, cut], 2)
             bin_mean(data[:, cut], 2, dq[:, cut], 1)
+            bin_mean(data[:, cut], 1, dq[:, cut], 1)
             to_bytes(data[:, cut], 0.0, 1.0, "linear")

@@ -146,15 +146,15 @@ def make_status(sequence: int = 0, period_s: float = 1.0, detectors: tuple[str, 
 
 
 class Publisher:
-    """Two PUB sockets on ports that the system chose, as the daemon has them."""
+    """Two PUB sockets as the daemon has them, on ports that the system chose or on those of an earlier one."""
 
-    def __init__(self) -> None:
+    def __init__(self, endpoints: dict[str, str] | None = None) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.sockets = {name: self._context.socket(zmq.XPUB) for name in ("frames", "previews")}
         self.endpoints = {}
         for name, socket in self.sockets.items():
             socket.setsockopt(zmq.LINGER, 0)
-            socket.bind("tcp://127.0.0.1:*")
+            socket.bind(endpoints[name] if endpoints else "tcp://127.0.0.1:*")
             self.endpoints[name] = socket.getsockopt(zmq.LAST_ENDPOINT).rstrip(b"\0").decode()
 
     def wait_for_subscribers(self, timeout_ms: int = 20_000) -> None:

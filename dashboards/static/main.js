@@ -53,7 +53,8 @@ function wish() {
     high: number(models.high, 1),
     stretch: models.stretch.value,
     mark_bad: models.bad.active,
-    ...pane.region(),
+    // What is seen of another scene says nothing about the one that is asked for.
+    ...(chosen && chosen !== pane.scene?.name ? {} : pane.region()),
   });
 }
 

@@ -1,0 +1,315 @@
+"""The websocket: latest wins, one message on its way to each page, hostile and frozen pages."""
+
+import asyncio
+import json
+import struct
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from tornado.httpclient import HTTPClientError, HTTPRequest
+from tornado.websocket import WebSocketClientConnection, websocket_connect
+
+from dashboards.app import Dashboard
+from dashboards.feed import Feed
+from dashboards.image import Cache
+from dashboards.settings import Settings
+from streams.clock import SystemClock
+from streams.settings import load
+from tests.quicklook import SATURATED_AT, make_frame, make_status
+
+LIMIT_S = 20.0
+WISH = {
+    "type": "view", "detector": "", "view": "reduced", "limits": "zscale", "percentile": 99.0, "low": 0.0,
+    "high": 1.0, "stretch": "linear", "mark_bad": True,
+}  # fmt: skip
+
+
+class Page:
+    """A page without a browser."""
+
+    def __init__(self, connection: WebSocketClientConnection) -> None:
+        self.connection = connection
+
+    async def receive(self) -> tuple[dict[str, Any] | None, bytes]:
+        content = await asyncio.wait_for(self.connection.read_message(), LIMIT_S)
+        if content is None:
+            return None, b""
+        if isinstance(content, str):
+            return json.loads(content), b""
+        (length,) = struct.unpack_from("<I", content)
+        return json.loads(content[4 : 4 + length]), content[4 + length :]
+
+    async def send(self, request: dict[str, Any]) -> None:
+        await self.connection.write_message(json.dumps(request))
+
+    async def until(self, found: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """Acknowledge what comes until a message fits."""
+        while True:
+            header, _ = await self.receive()
+            assert header is not None, "the server closed the connection"
+            if header["kind"] != "probe" and header.get("layer") != "base":
+                await self.send({"type": "ack"})
+            if found(header):
+                return header
+
+    async def until_sequence(self, sequence: int) -> dict[str, Any]:
+        return await self.until(lambda header: sequence_of(header) == sequence)
+
+
+def sequence_of(header: dict[str, Any]) -> int | None:
+    tiles = [tile["shown"] for tile in header.get("tiles", []) if tile["shown"]]
+    return tiles[0]["sequence"] if tiles else None
+
+
+class Bench:
+    """A running server and a way to open pages of it."""
+
+    def __init__(self, dashboard: Dashboard, feed: Feed) -> None:
+        self.dashboard = dashboard
+        self.feed = feed
+        self.connections: list[WebSocketClientConnection] = []
+
+    async def page(self, **wish: Any) -> Page:
+        request = HTTPRequest(
+            f"ws://127.0.0.1:{self.dashboard.port}/stream",
+            headers={"Origin": f"http://127.0.0.1:{self.dashboard.port}"},
+        )
+        connection = await websocket_connect(request, max_message_size=1 << 26)
+        self.connections.append(connection)
+        page = Page(connection)
+        await page.send(WISH | wish)
+        return page
+
+
+def run(test: Callable[[Bench], Awaitable[None]], **changes: Any) -> None:
+    async def whole() -> None:
+        async with bench(**changes) as made:
+            await asyncio.wait_for(test(made), 3 * LIMIT_S)
+
+    asyncio.run(whole())
+
+
+@asynccontextmanager
+async def bench(**changes: Any):
+    settings = msgspec.structs.replace(load(None, Settings).dashboard, tick_s=0.005, **changes)
+    feed = Feed(SystemClock(), settings.memory_mb, settings.display_pixels)
+    dashboard = Dashboard(feed, settings, port=0)
+    dashboard.start()
+    made = Bench(dashboard, feed)
+    try:
+        yield made
+    finally:
+        for connection in made.connections:
+            connection.close()
+        dashboard.stop()
+
+
+def test_a_page_is_told_the_state_and_sent_the_frame():
+    async def test(bench: Bench) -> None:
+        bench.feed.take(make_frame("IMG1", 5, side=64))
+        page = await bench.page()
+        kinds = []
+        while not kinds or kinds[-1] != "base":
+            header, pixels = await page.receive()
+            kinds.append(header.get("layer", header["kind"]))
+            await page.send({"type": "ack"})
+        assert kinds == ["hello", "state", "base"]
+        assert len(pixels) == 64 * 64
+
+    run(test)
+
+
+def test_pages_receive_what_comes_later():
+    async def test(bench: Bench) -> None:
+        page = await bench.page()
+        for sequence in range(3):
+            bench.feed.take(make_frame("IMG1", sequence, side=64))
+            await page.until_sequence(sequence)
+
+    run(test)
+
+
+def test_the_detail_follows_its_base_before_anything_newer():
+    async def test(bench: Bench) -> None:
+        bench.feed.take(make_frame("IMG1", 5, side=512))
+        page = await bench.page(region=[0.0, 100.0, 0.0, 100.0], screen_pixels=400)
+        base = await page.until_sequence(5)
+        bench.feed.take(make_frame("IMG1", 6, side=512))
+        detail, pixels = await page.receive()
+        assert (base["layer"], detail["layer"]) == ("base", "detail")
+        assert len(pixels) == detail["images"][0]["rows"] * detail["images"][0]["columns"] > 0
+
+    run(test, display_pixels=128)
+
+
+def test_a_slow_page_skips_to_the_latest():
+    async def test(bench: Bench) -> None:
+        bench.feed.take(make_frame("IMG1", 0, side=64))
+        page = await bench.page()
+        await page.until_sequence(0)
+        detail, _ = await page.receive()
+        other = await bench.page()
+        await other.until_sequence(0)
+        for sequence in range(1, 20):
+            bench.feed.take(make_frame("IMG1", sequence, side=64))
+            await other.until_sequence(sequence)
+        await page.send({"type": "ack"})
+        assert detail["layer"] == "detail"
+        seen = await page.until(lambda header: sequence_of(header) is not None)
+        assert sequence_of(seen) == 19
+
+    run(test)
+
+
+def test_a_frozen_page_holds_up_nobody():
+    async def test(bench: Bench) -> None:
+        frozen = [await bench.page() for _ in range(5)]
+        fast = await bench.page()
+        for sequence in range(10):
+            bench.feed.take(make_frame("IMG1", sequence, side=256))
+            await fast.until_sequence(sequence)
+        assert len(bench.dashboard.hub.viewers) == len(frozen) + 1
+
+    run(test)
+
+
+def test_many_pages_with_one_wish_are_rendered_once():
+    async def test(bench: Bench) -> None:
+        pages = [await bench.page() for _ in range(10)]
+        for sequence in range(3):
+            bench.feed.take(make_frame("IMG1", sequence, side=64))
+            for page in pages:
+                await page.until_sequence(sequence)
+                await page.until(lambda header: header.get("layer") == "detail")
+        assert bench.dashboard.hub.cache.made == 2 * 3  # a base and an (empty) detail for each frame
+
+    run(test)
+
+
+def test_the_value_under_the_cursor_is_answered():
+    async def test(bench: Bench) -> None:
+        frame = make_frame("IMG1", 5, side=64)
+        bench.feed.take(frame)
+        page = await bench.page()
+        await page.until_sequence(5)
+        x, y = SATURATED_AT
+        await page.send({"type": "probe", "x": x, "y": y})
+        answer = await page.until(lambda header: header["kind"] == "probe")
+        assert answer["value"] == pytest.approx(float(frame.data[y, x]))
+        assert answer["dq"] == ["SATURATED", "JUMP_DET"]
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        "",
+        "{",
+        "[]",
+        "\x00",
+        json.dumps({"type": "other"}),
+        json.dumps(WISH | {"stretch": "cubic"}),
+        json.dumps(WISH | {"low": "0"}),
+        json.dumps(WISH | {"more": 1}),
+        json.dumps(WISH | {"screen_pixels": 10**9}),
+        json.dumps(WISH | {"region": [0, 1, 2]}),
+        json.dumps(WISH).replace("99.0", "NaN"),
+        json.dumps(WISH).replace("1.0", "1e999"),
+        "x" * 100_000,
+        b"\xff\xfe",
+    ],
+)
+def test_a_request_that_cannot_be_believed_ends_its_own_connection(request_):
+    async def test(bench: Bench) -> None:
+        good, bad = await bench.page(), await bench.page()
+        await bad.connection.write_message(request_, binary=isinstance(request_, bytes))
+        while (await bad.receive())[0] is not None:
+            pass
+        bench.feed.take(make_frame("IMG1", 1, side=64))
+        await good.until_sequence(1)
+
+    run(test)
+
+
+def test_odd_but_valid_wishes_are_served():
+    async def test(bench: Bench) -> None:
+        bench.feed.take(make_frame("IMG1", 1, data=np.full((64, 64), np.nan)))
+        page = await bench.page()
+        for changes in (
+            {"limits": "manual", "low": 5.0, "high": 5.0},
+            {"limits": "manual", "low": 1e30, "high": -1e30},
+            {"limits": "percentile", "percentile": 100},
+            {"detector": "NOBODY"},
+            {"detector": "MOSAIC", "view": "raw"},
+            {"region": [1e30, -1e30, 0.0, 0.0]},
+            {"region": [-1e30, 1e30, -1e30, 1e30]},
+            {"region": [5.0, 5.0, 5.0, 5.0]},
+            {"region": [1.0, 1.0000001, 1.0, 1.0000001], "screen_pixels": 8192},
+        ):
+            await page.send(WISH | changes)
+        await page.send(WISH | {"stretch": "log"})
+        bench.feed.take(make_frame("IMG1", 2, side=64))
+        await page.until_sequence(2)
+
+    run(test)
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "http://127.0.0.1:1", "null"])
+def test_pages_of_other_sites_may_not_listen(origin):
+    async def test(bench: Bench) -> None:
+        url = f"ws://127.0.0.1:{bench.dashboard.port}/stream"
+        with pytest.raises(HTTPClientError) as refused:
+            await websocket_connect(HTTPRequest(url, headers={"Origin": origin}))
+        assert refused.value.code == 403
+
+    run(test)
+
+
+def test_viewers_beyond_the_limit_are_told_to_come_again():
+    async def test(bench: Bench) -> None:
+        first = await bench.page()
+        await first.until(lambda header: header["kind"] == "hello")
+        second = await bench.page()
+        assert (await second.receive())[0] is None
+        assert second.connection.close_code == 1013
+
+    run(test, max_viewers=1)
+
+
+def test_a_page_that_leaves_is_forgotten():
+    async def test(bench: Bench) -> None:
+        stays, leaves = await bench.page(), await bench.page()
+        bench.feed.take(make_status(1))
+        await stays.until(lambda header: header.get("display", {}).get("viewers") == 2)
+        leaves.connection.close()
+        await stays.until(lambda header: header.get("display", {}).get("viewers") == 1)
+
+    run(test)
+
+
+def test_the_cache_is_bounded_and_survives_a_failed_rendering():
+    async def test() -> None:
+        cache = Cache(100)
+        loop = asyncio.get_running_loop()
+
+        def making(content: bytes | None) -> Callable[[], asyncio.Future[bytes]]:
+            def render() -> bytes:
+                if content is None:
+                    raise ValueError("odd")
+                return content
+
+            return lambda: loop.run_in_executor(None, render)
+
+        with pytest.raises(ValueError, match="odd"):
+            await cache.get(("a",), making(None))
+        assert await cache.get(("a",), making(b"a" * 60)) == b"a" * 60
+        assert await cache.get(("a",), making(b"other")) == b"a" * 60
+        await cache.get(("b",), making(b"b" * 60))
+        assert await cache.get(("a",), making(b"made again")) == b"made again"
+
+    asyncio.run(test())

@@ -1,0 +1,116 @@
+"""Binning, limits, stretch and bytes against numpy and astropy."""
+
+import numpy as np
+import pytest
+from astropy.visualization import ZScaleInterval
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from dashboards import render
+
+RNG_SEED = 20260
+
+
+def noisy(shape: tuple[int, int]) -> np.ndarray:
+    image = np.random.default_rng(RNG_SEED).normal(30, 3, shape).astype(np.float32)
+    image[3, 5] = np.nan
+    image[0:4, 0:4] = np.nan
+    image[9, 9] = np.inf
+    return image
+
+
+def mean_oracle(data: np.ndarray, factor: int, good: np.ndarray) -> np.ndarray:
+    rows, columns = (-(-side // factor) for side in data.shape)
+    out = np.full((rows, columns), np.nan)
+    for row in range(rows):
+        for column in range(columns):
+            box = np.s_[row * factor : (row + 1) * factor, column * factor : (column + 1) * factor]
+            if good[box].any():
+                out[row, column] = data[box][good[box]].astype(np.float64).mean()
+    return out
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("shape", [(16, 16), (17, 31), (12, 40)])
+def test_binning_leaves_out_what_has_no_value(factor, shape):
+    data = noisy(shape)
+    np.testing.assert_allclose(
+        render.bin_mean(data, factor), mean_oracle(data, factor, np.isfinite(data)), rtol=1e-6, equal_nan=True
+    )
+
+
+@pytest.mark.parametrize("factor", [1, 2, 4, 5])
+def test_binning_leaves_out_flagged_pixels(factor):
+    data = noisy((20, 24))
+    dq = np.zeros(data.shape, np.uint32)
+    dq[::3, ::4] = 1
+    dq[1::5] |= 2
+    good = np.isfinite(data) & (dq & 1 == 0)
+    if factor == 1:
+        good |= dq & 1 == 0  # single pixels are shown as they are, infinite ones too
+    np.testing.assert_allclose(
+        render.bin_mean(data, factor, dq, 1), mean_oracle(data, factor, good), rtol=1e-6, equal_nan=True
+    )
+
+
+def test_a_cut_out_that_is_read_only_is_binned_alike():
+    data = noisy((40, 40))
+    whole = render.bin_mean(data[8:32, 4:36].copy(), 4)
+    data.setflags(write=False)
+    np.testing.assert_array_equal(render.bin_mean(data[8:32, 4:36], 4), whole)
+
+
+def test_a_sample_is_small_and_finite():
+    picked = render.sample([noisy((1000, 700)), noisy((64, 64))])
+    assert np.isfinite(picked).all()
+    assert 64 * 64 - 20 <= picked.size <= 256 * 256 + 64 * 64
+
+
+def test_zscale_is_astropys():
+    values = render.sample([noisy((200, 200))])
+    assert render.zscale_limits(values, 0.25) == pytest.approx(ZScaleInterval(contrast=0.25).get_limits(values))
+
+
+def test_percentile_limits_hold_the_central_part():
+    values = np.arange(1001, dtype=np.float32)
+    assert render.percentile_limits(values, 99.0) == pytest.approx((5.0, 995.0))
+    assert render.percentile_limits(values, 100.0) == pytest.approx((0.0, 1000.0))
+
+
+@pytest.mark.parametrize("values", [[], [7.0], [3.0] * 100, [0.0] * 100])
+def test_limits_of_an_empty_or_flat_image_differ(values):
+    sample = np.array(values, np.float32)
+    for low, high in (render.zscale_limits(sample, 0.25), render.percentile_limits(sample, 99.5)):
+        assert np.float32(low) < np.float32(high)
+
+
+@pytest.mark.parametrize("stretch", ["linear", "sqrt", "log", "asinh"])
+def test_bytes_follow_the_stretch_to_one_level(stretch):
+    data = np.linspace(-5, 25, 4001, dtype=np.float32).reshape(1, -1)
+    fraction = np.clip((data.astype(np.float64) - 2.0) / 18.0, 0, 1)
+    expected = {
+        "linear": fraction,
+        "sqrt": fraction**0.5,
+        "log": np.log(1 + 1000 * fraction) / np.log(1001),
+        "asinh": np.arcsinh(10 * fraction) / np.arcsinh(10),
+    }[stretch]
+    levels = render.to_bytes(data, 2.0, 20.0, stretch).astype(int)
+    assert np.abs(levels - (1 + 254 * expected)).max() <= 1.0
+    assert levels[0, 0] == 1
+    assert levels[0, -1] == 255
+    assert (np.diff(levels) >= 0).all()
+
+
+@given(arrays(np.float32, (3, 4), elements=st.floats(width=32)), st.floats(-1e6, 1e6), st.floats(1e-3, 1e6))
+@settings(max_examples=200, deadline=None)
+def test_only_a_nan_is_painted_bad(data, low, width):
+    levels = render.to_bytes(data, low, low + max(width, 1e-4 * abs(low)), "linear")
+    np.testing.assert_array_equal(levels == render.BAD, np.isnan(data))
+
+
+@pytest.mark.parametrize("stretch", ["linear", "sqrt", "log", "asinh"])
+def test_colour_bar_ticks_undo_the_stretch(stretch):
+    ticks = np.array(render.tick_values(-3.0, 12.0, stretch))
+    brightness = render.stretched((ticks + 3.0) / 15.0, stretch)
+    np.testing.assert_allclose(brightness, np.linspace(0, 1, render.TICKS), atol=1e-12)
