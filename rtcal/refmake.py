@@ -106,7 +106,7 @@ def make_badpix(darks: Sequence[Frame], lit: Sequence[Frame]) -> FlagImage:
     """Find the pixels that are not to be used: hot and noisy ones in darks, dead ones in illuminated frames.
 
     Hot as in `make_dark` (or saturated in a dark). Noisy: three or more darks that lie both above and below
-    their mean by more than 6 of their errors; a cosmic ray only adds. Dead: less than half of the light of the
+    their median by more than 6 of their errors; a cosmic ray only adds. Dead: less than half of the light of the
     surroundings.
 
     Returns
@@ -135,7 +135,7 @@ def _dark_flags(darks: Sequence[Frame]) -> FlagImage:
     dq = dark.dq & np.uint32(Dq.REFERENCE_PIXEL | Dq.DO_NOT_USE | Dq.HOT | Dq.WARM)
     dq[dark.dq & np.uint32(Dq.SATURATED) != 0] |= np.uint32(Dq.HOT)
     if len(darks) >= 3:
-        dq[_noisy(darks, dark)] |= np.uint32(Dq.TELEGRAPH | Dq.DO_NOT_USE)
+        dq[_noisy(darks)] |= np.uint32(Dq.TELEGRAPH | Dq.DO_NOT_USE)
     dq[dq & np.uint32(Dq.HOT) != 0] |= np.uint32(Dq.DO_NOT_USE)
     return dq
 
@@ -169,9 +169,10 @@ def _highest_neighbour(image: FloatImage) -> FloatImage:
     return np.asarray(np.max([padded[dy : dy + ny, dx : dx + nx] for dy, dx in shifts], axis=0))
 
 
-def _noisy(darks: Sequence[Frame], mean: Combined) -> NDArray[np.bool_]:
-    """Find pixels whose darks scatter both above and below their mean by more than their errors allow."""
-    deviations = np.stack([(dark.data - mean.rate) / dark.err for dark in darks])
+def _noisy(darks: Sequence[Frame]) -> NDArray[np.bool_]:
+    """Find pixels whose darks scatter both above and below their median by more than their errors allow."""
+    rates = np.stack([dark.data for dark in darks])
+    deviations = (rates - _median(rates)) / np.stack([dark.err for dark in darks])
     with np.errstate(invalid="ignore"):
         return np.asarray((deviations.max(axis=0) > NOISY_SIGMA) & (deviations.min(axis=0) < -NOISY_SIGMA))
 
