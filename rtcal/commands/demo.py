@@ -26,7 +26,7 @@ DRAIN_S = 10.0
 def demo(
     config: ConfigOption = None,
     detectors: Annotated[str, typer.Option(help="Names, by commas: IMG1,IMG2,IMG3,IMG4,IFS.")] = "IMG1,IMG2,IMG3,IMG4",
-    size: Annotated[int, typer.Option(help="Pixels on a side, 256 to 4096.")] = 2048,
+    size: Annotated[int, typer.Option(help="Pixels on a side, 256 to 4096.")] = 1024,
     speed: Annotated[float, typer.Option(help="1: a read each 0.72 s; N: N times faster.")] = 1.0,
     port: Annotated[int | None, typer.Option(help="Port of the page; 0: any free one.")] = None,
     seconds: Annotated[float, typer.Option(help="Stop after this long; 0: when told to.")] = 0.0,
