@@ -232,10 +232,10 @@ def test_a_peer_that_sends_too_much_is_cut_off_and_the_others_are_heard(
         with zmq_context.socket(zmq.PUSH) as peer:
             peer.setsockopt(zmq.LINGER, 0)
             peer.connect(source.endpoint)
-            monitor = peer.get_monitor_socket(zmq.EVENT_DISCONNECTED)
-            peer.send(b"x" * 200_000)
-            assert monitor.poll(WAIT_S * 1000)
-            peer.disable_monitor()
+            with peer.get_monitor_socket(zmq.EVENT_DISCONNECTED) as monitor:
+                peer.send(b"x" * 200_000)
+                assert monitor.poll(WAIT_S * 1000)
+                peer.disable_monitor()
         with ZmqSink(source.endpoint, pattern="push", bind=False, high_water=10, wait_s=WAIT_S) as sink:
             sink.send(make_read(4))
             received = source.receive(WAIT_S)
