@@ -100,6 +100,14 @@ class Pipeline:
             yield from self._read(read, preview=False)
         yield from self._close_ramp(aborted=aborted)
 
+    def rest(self) -> None:
+        """Let a publisher begin anew: after a pause the same recording may be played again.
+
+        While a ramp is open nothing is forgotten.
+        """
+        if not self.ramp_open:
+            self._order.reset()
+
     def forget(self) -> None:
         """Drop the open exposure, after a fault inside; the next one starts clean."""
         self._exposure = None
@@ -134,7 +142,7 @@ class Pipeline:
 
     def _read(self, read: Read, *, preview: bool) -> Iterator[Message]:
         header = read.header
-        if self._ended == (header.exposure_id, header.ramp):
+        if self._ended == (header.exposure_id, header.ramp) and header.read > 0:
             self.counters["late"] += 1
             return
         exposure = self._exposure

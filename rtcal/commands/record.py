@@ -22,6 +22,7 @@ from rtcal.errors import RtcalError, UsageError
 from streams.clock import SystemClock
 from streams.endpoints import open_reads, open_reads_sink
 from streams.errors import RecordingError
+from streams.heap import keep_heap
 from streams.playback import RecordingReader
 from streams.recording import Recorder
 from streams.recording import record as record_messages
@@ -52,9 +53,15 @@ def record(
     settings = load_settings(config, streams={"reads": reads})
     if out.exists() and not overwrite:
         raise UsageError(f"{out} is there already; give --overwrite to replace it, or another name")
-    stop, clock = threading.Event(), SystemClock()
+    keep_heap()
+    stop, clock, streams = threading.Event(), SystemClock(), settings.streams
     stop_on_signals(stop)
-    with open_reads(settings.streams) as source, Recorder(out, clock) as recorder:
+    if overwrite:
+        out.unlink(missing_ok=True)
+    with (
+        open_reads(streams) as source,
+        Recorder(out, clock, protocol=streams.protocol, decode=streams.decode) as recorder,
+    ):
         say(f"recording {source.endpoint} to {out}")
         with console.status("waiting for the first message") as status:
 

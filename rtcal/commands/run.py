@@ -16,6 +16,7 @@ from rtcal.commands.common import (
 )
 from rtcal.daemon import serve, stop_on_signals
 from streams.clock import SystemClock
+from streams.heap import keep_heap
 
 
 def run(
@@ -50,6 +51,7 @@ def run(
         streams={"reads": reads, "frames": frames, "previews": previews},
         products=products,
     )
+    keep_heap()
     stop = threading.Event()
     stop_on_signals(stop)
     serve(settings, SystemClock(), stop, say)

@@ -148,6 +148,28 @@ def test_a_read_after_its_frame_is_counted_late(pipeline):
     assert pipeline.counters["late"] == 1
 
 
+def test_the_same_reads_are_welcome_again_after_a_rest(pipeline):
+    reads = ramp_reads(line())
+    assert len(frames(feed(pipeline, reads))) == 1
+    assert not frames(feed(pipeline, reads))
+    pipeline.rest()
+    again = frames(feed(pipeline, reads))
+    assert len(again) == 1
+    np.testing.assert_allclose(again[0].data, 20.0)
+    pipeline.rest()
+    late = feed(pipeline, [reads[3]])
+    assert not late
+    assert pipeline.counters["late"] == 1
+
+
+def test_a_rest_in_the_middle_of_a_ramp_changes_nothing(pipeline):
+    reads = ramp_reads(line())
+    results = feed(pipeline, reads[:3])
+    pipeline.rest()
+    assert frames(results + feed(pipeline, [reads[2], *reads[3:]]))[0].header.reads_used == 5
+    assert pipeline.status().counters["duplicates"] == 1
+
+
 def test_an_incomplete_read_is_lost_and_flagged(pipeline):
     reads = ramp_reads(line())
     reads[2] = Read(replace(reads[2].header, complete=False), reads[2].data)
