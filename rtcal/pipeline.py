@@ -142,9 +142,11 @@ class Pipeline:
 
     def _read(self, read: Read, *, preview: bool) -> Iterator[Message]:
         header = read.header
-        if self._ended == (header.exposure_id, header.ramp) and header.read > 0:
-            self.counters["late"] += 1
-            return
+        if self._is_over(header):
+            if header.read > 0 or self.ramp_open:
+                self.counters["late"] += 1
+                return
+            self._exposure = self._ended = None  # played again from the start
         exposure = self._exposure
         if exposure is not None and self._is_new_ramp(exposure, header):
             yield from self._close_ramp(aborted=False)
@@ -161,6 +163,13 @@ class Pipeline:
             yield self._preview(exposure, header)
         if exposure.ramp is not None and exposure.ramp.is_complete:
             yield from self._close_ramp(aborted=False)
+
+    def _is_over(self, header: ReadHeader) -> bool:
+        """Tell whether the frame of the read's ramp is out already."""
+        if self._ended is None:
+            return False
+        exposure_id, ramp = self._ended
+        return header.exposure_id == exposure_id and header.ramp <= ramp
 
     @staticmethod
     def _is_new_ramp(exposure: Exposure, header: ReadHeader) -> bool:
