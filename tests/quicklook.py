@@ -154,15 +154,18 @@ class Publisher:
         self.endpoints = {}
         for name, socket in self.sockets.items():
             socket.setsockopt(zmq.LINGER, 0)
+            socket.setsockopt(zmq.XPUB_VERBOSE, 1)  # tell of every subscription, also of one that is not new
             socket.bind(endpoints[name] if endpoints else "tcp://127.0.0.1:*")
             self.endpoints[name] = socket.getsockopt(zmq.LAST_ENDPOINT).rstrip(b"\0").decode()
 
     def wait_for_subscribers(self, timeout_ms: int = 20_000) -> None:
         """Return when a subscription has arrived on each socket: what is sent from now on is received."""
         for name, socket in self.sockets.items():
-            if not socket.poll(timeout_ms):
-                raise TimeoutError(f"nobody subscribed to {name}")
-            socket.recv()
+            subscribed = False
+            while not subscribed:
+                if not socket.poll(timeout_ms):
+                    raise TimeoutError(f"nobody subscribed to {name}")
+                subscribed = socket.recv().startswith(b"\x01")  # b"\x00" is the end of an earlier one
 
     def send(self, message: Message) -> None:
         self.send_parts("frames" if isinstance(message, Frame) else "previews", list(wire.encode(message)))
