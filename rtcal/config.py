@@ -63,6 +63,10 @@ class CalibrationSettings(Struct, frozen=True, forbid_unknown_fields=True):
     sky_stale_s: Seconds
     flat_stale_s: Seconds
 
+    def __post_init__(self) -> None:
+        if self.sky_scale_min > self.sky_scale_max:
+            raise ValueError(f"sky_scale_min = {self.sky_scale_min:g} is above sky_scale_max = {self.sky_scale_max:g}")
+
     @property
     def stale_s(self) -> dict[str, float]:
         """Age from which a reference of each type is stale [s]."""
@@ -135,3 +139,8 @@ class Settings(Struct, frozen=True):
     detectors: dict[str, DetectorSettings]
     fits_keys: dict[str, FitsKeys]
     simulator: SimulatorSettings
+
+    @property
+    def instrument(self) -> str:
+        """The instrument in whose name the daemon's heartbeat goes out, whatever its reads say."""
+        return self.refcache.instrument.upper()

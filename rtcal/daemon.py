@@ -9,9 +9,10 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Literal
 
 import rtcal
 from refcache import ReferenceStore
@@ -24,7 +25,17 @@ from rtcal.worker import Worker
 from rtcal.writer import FrameWriter
 from streams.clock import Clock
 from streams.endpoints import open_reads
-from streams.messages import Frame, Message, Status, StatusHeader
+from streams.messages import (
+    DetectorStatus,
+    Frame,
+    Message,
+    Observe,
+    Read,
+    ReadHeader,
+    Status,
+    StatusHeader,
+    Telemetry,
+)
 from streams.sinks import Sink, ZmqSink
 from streams.sources import Source
 
@@ -32,8 +43,12 @@ log = logging.getLogger(__name__)
 
 MAX_DETECTORS = 32
 MAX_PROBLEMS = 16
+MAX_PROBLEM_LENGTH = 500
+"""Receivers refuse a heartbeat whose texts are too long (`messages.Text`)."""
 RECEIVE_S = 0.05
 DRAIN_S = 2.0
+LEAST_STOP_S = 0.1
+MAX_NAME = 64
 
 
 class Daemon:
@@ -49,6 +64,14 @@ class Daemon:
         Where reads and events come from; where frames, and previews and the heartbeat, go.
     clock
         The clocks.
+    problems
+        What the operator should know from the start on, e.g. references that could not be loaded.
+
+    Notes
+    -----
+    `counters`, which the heartbeat adds to those of the source and of the writer: `reads` and `events` given to
+    a detector, `received_<kind>` for kinds that are no input, `dropped_no_detector` (a read of detector ALL) and
+    `dropped_unknown_detector` (beyond the most detectors that are served).
     """
 
     def __init__(
@@ -59,10 +82,10 @@ class Daemon:
         frames: Sink,
         previews: Sink,
         clock: Clock,
-        problems: list[str] | None = None,
+        problems: Sequence[str] = (),
     ) -> None:
         self.counters: Counter[str] = Counter()
-        self.problems = list(problems or [])
+        self.problems = list(problems)
         self._settings = settings
         self._references = references
         self._source = source
@@ -74,13 +97,8 @@ class Daemon:
         self._started_ns = clock.tai_ns()
         self._next_beat_s = clock.monotonic_s()
         self._beats = 0
-        self._instrument = "IRIS"
         products = settings.products
-        self._writer = (
-            FrameWriter(Path(products.directory), every_ramp=products.every_ramp, report=self.report)
-            if products.write
-            else None
-        )
+        self._writer = FrameWriter(Path(products.directory), every_ramp=products.every_ramp) if products.write else None
 
     def run(self, stop: threading.Event) -> None:
         """Loop until `stop` is set (or the source is exhausted), then finish what is open."""
@@ -105,50 +123,68 @@ class Daemon:
         for worker in self._workers.values():
             worker.stop()
         for (_, detector), worker in self._workers.items():
-            if not worker.join(max(0.1, deadline_s - self._clock.monotonic_s())):
+            if not worker.join(self._left(deadline_s)):
                 log.error("%s did not finish within %g s", detector, self._settings.daemon.stop_s)
-        if self._writer is not None and not self._writer.close(max(0.1, deadline_s - self._clock.monotonic_s())):
+        if self._writer is not None and not self._writer.close(self._left(deadline_s)):
             log.error("frames were still waiting for the disk")
         self._bands.close()
         self._beat("stopping")
 
+    def report(self, problem: str) -> None:
+        """Tell the operator something with every heartbeat from now on; only the loop's thread may call it."""
+        if problem not in self.problems:
+            self.problems.append(problem)
+
+    def _left(self, deadline_s: float) -> float:
+        return max(LEAST_STOP_S, deadline_s - self._clock.monotonic_s())
+
     def _drain(self, until_s: float) -> None:
+        """Take what has arrived until nothing comes; a message that is refused is not the end."""
+        received = self._source.counters["received"]
         while self._clock.monotonic_s() < until_s:
             message = self._source.receive(RECEIVE_S)
-            if message is None:
+            if message is not None:
+                self._route(message)
+            elif self._source.counters["received"] == received:
                 return
-            self._route(message)
-
-    def report(self, problem: str) -> None:
-        """Tell the operator something, once, with the heartbeat."""
-        if problem not in self.problems:
-            self.problems = [*self.problems[-(MAX_PROBLEMS - 1) :], problem]
+            received = self._source.counters["received"]
 
     def _route(self, message: Message) -> None:
+        """Give a message to whom it concerns; the first read of a detector makes its worker."""
         header = message.header
-        if header.detector == "ALL":
-            for worker in self._workers.values():
+        if isinstance(message, Read):
+            worker = self._worker(message.header)
+            if worker is not None:
+                self.counters["reads"] += 1
                 worker.put(message)
-            return
-        if header.kind not in ("read", "observe"):
+        elif isinstance(message, Observe | Telemetry):
+            self.counters["events"] += 1
+            for name, worker in self._workers.items():
+                if header.detector == "ALL" or name == (header.instrument, header.detector):
+                    worker.put(message)
+        else:
             self.counters[f"received_{header.kind}"] += 1
-            return
-        addressee = self._worker(header.instrument, header.detector)
-        if addressee is not None:
-            self.counters["reads" if header.kind == "read" else "events"] += 1
-            addressee.put(message)
 
-    def _worker(self, instrument: str, detector: str) -> Worker | None:
-        known = self._workers.get((instrument, detector))
-        if known is not None:
-            return known
+    def _worker(self, header: ReadHeader) -> Worker | None:
+        name = header.instrument, header.detector
+        if name in self._workers:
+            return self._workers[name]
+        if header.detector == "ALL":
+            self.counters["dropped_no_detector"] += 1
+            return None
         if len(self._workers) >= MAX_DETECTORS:
             self.counters["dropped_unknown_detector"] += 1
-            self.report(f"more than {MAX_DETECTORS} detectors on the stream; {instrument}/{detector} is ignored")
+            self.report(f"there are reads of more than {MAX_DETECTORS} detectors; the others are ignored")
             return None
+        worker = self._workers[name] = self._new_worker(header.detector)
+        worker.start()
+        log.info("first read of %s/%s", *name)
+        return worker
+
+    def _new_worker(self, detector: str) -> Worker:
         daemon = self._settings.daemon
         pipeline = Pipeline(pipeline_settings(self._settings), self._references, self._bands, self._clock)
-        worker = Worker(
+        return Worker(
             detector,
             pipeline,
             self._publish,
@@ -157,11 +193,6 @@ class Daemon:
             idle_frames=daemon.idle_frames,
             idle_s=daemon.idle_s,
         )
-        self._workers[instrument, detector] = worker
-        self._instrument = instrument
-        worker.start()
-        log.info("first message of %s/%s", instrument, detector)
-        return worker
 
     def _publish(self, message: Message) -> None:
         if isinstance(message, Frame):
@@ -171,26 +202,36 @@ class Daemon:
         else:
             self._previews.send(message)
 
-    def _beat(self, state: str) -> None:
+    def _beat(self, state: Literal["running", "stopping"]) -> None:
         counters = self.counters + self._source.counters
+        problems = self.problems
         if self._writer is not None:
             counters += self._writer.counters
+            problems = [self._writer.problem, *problems] if self._writer.problem else problems
         header = StatusHeader(
-            instrument=self._instrument,
+            instrument=self._settings.instrument,
             detector="ALL",
             sequence=self._beats,
             time_ns=self._clock.tai_ns(),
-            state=state,  # type: ignore[arg-type]
+            state=state,
             started_ns=self._started_ns,
             period_s=self._settings.daemon.heartbeat_s,
             software=f"rtcal {rtcal.__version__}",
             crds_context=self._references.crds_context,
             counters=dict(counters),
-            detectors={detector: worker.status() for (_, detector), worker in self._workers.items()},
-            problems=self.problems,
+            detectors=self._detectors(),
+            problems=[problem[:MAX_PROBLEM_LENGTH] for problem in problems[:MAX_PROBLEMS]],
         )
         self._beats += 1
         self._previews.send(Status(header))
+
+    def _detectors(self) -> dict[str, DetectorStatus]:
+        """Return the detectors' statuses by name; by instrument and name where two instruments share one."""
+        shared = Counter(detector for _, detector in self._workers)
+        return {
+            detector if shared[detector] == 1 else f"{instrument}.{detector}"[:MAX_NAME]: worker.status()
+            for (instrument, detector), worker in self._workers.items()
+        }
 
 
 def serve(settings: Settings, clock: Clock, stop: threading.Event, say: Callable[[str], None]) -> None:
@@ -211,6 +252,8 @@ def serve(settings: Settings, clock: Clock, stop: threading.Event, say: Callable
     ------
     EndpointError
         If a socket cannot be opened.
+    ImageError
+        If frames are to be written and their directory cannot be made.
     """
     began = time.perf_counter()
     with Bands(settings.daemon.threads) as bands:
@@ -221,6 +264,8 @@ def serve(settings: Settings, clock: Clock, stop: threading.Event, say: Callable
     for problem in problems:
         say(f"references: {problem}")
     say(f"references: context {references.crds_context or 'none'}")
+    if stop.is_set():
+        return
     streams = settings.streams
     with (
         ZmqSink(streams.frames, pattern="pub", high_water=streams.send_high_water) as frames,

@@ -15,6 +15,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -30,14 +31,18 @@ from streams.sources import ZmqSource
 
 START_S = 180.0
 STOP_S = 40.0
+POLL_S = 0.1
 PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None)  # loaded here: between fork and exec nothing may be imported or allocated
 
 
-def free_endpoint() -> str:
-    """Return an endpoint on this machine whose port is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+def free_endpoints(count: int) -> list[str]:
+    """Return endpoints on this machine whose ports are free now, no two the same."""
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [f"tcp://127.0.0.1:{probe.getsockname()[1]}" for probe in probes]
 
 
 class Child:
@@ -92,7 +97,7 @@ class Child:
 
 
 def _end_with_parent() -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class MeasuringSink:
@@ -152,16 +157,18 @@ class Observer:
     ----------
     frames, previews
         The daemon's endpoints.
+    instrument
+        In whose name the daemon's heart beats.
     clock
         The clock of the measure.
     """
 
-    def __init__(self, frames: str, previews: str, clock: Clock) -> None:
+    def __init__(self, frames: str, previews: str, instrument: str, clock: Clock) -> None:
         self.seen = Seen()
         self.beating = threading.Event()
         self._clock = clock
         self._stop = threading.Event()
-        topics = [wire.topic("IRIS/ALL/status")]
+        topics = [wire.topic(f"{instrument}/ALL/status")]
         self._sources = (
             ZmqSource(frames, pattern="sub", bind=False, high_water=100),
             ZmqSource(previews, pattern="sub", bind=False, high_water=100, topics=topics),
@@ -171,15 +178,18 @@ class Observer:
             thread.start()
 
     def close(self) -> None:
-        """End the threads and close the sockets."""
+        """Take in what has arrived, end the threads and close the sockets."""
         self._stop.set()
         for thread, source in zip(self._threads, self._sources, strict=True):
             thread.join()
             source.close()
 
     def _follow(self, source: ZmqSource) -> None:
-        while not self._stop.is_set():
-            message = source.receive(0.1)
+        while True:
+            stopping = self._stop.is_set()
+            message = source.receive(POLL_S)
+            if message is None and stopping:
+                return
             if isinstance(message, Frame):
                 self._note_frame(message)
             elif isinstance(message, Status):

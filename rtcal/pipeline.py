@@ -113,7 +113,7 @@ class Pipeline:
         self._exposure = None
         self._buffers = None
         self._calibration = None
-        self._order = Resequencer(self._settings.hold_reads)
+        self._order.reset()  # its counters go on
 
     @property
     def ramp_open(self) -> bool:

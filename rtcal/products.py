@@ -69,17 +69,28 @@ def write_frame(frame: Frame, directory: Path) -> Path:
     ImageError
         If the file cannot be written; nothing written before is damaged.
     """
+    make_directory(directory)
     path = directory / file_name(frame.header)
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ImageError(f"{directory}: cannot be made: {error.strerror}; choose another directory") from error
     saturated = fits.ImageHDU(np.array(frame.saturated_from, dtype=np.uint16), name="SATREAD")
     references = _reference_table(frame.header.references)
     write_image(
         path, frame_cards(frame), frame.data, frame.err, frame.dq, extra=[saturated, references], overwrite=True
     )
     return path
+
+
+def make_directory(directory: Path) -> None:
+    """Make the directory for frames if it is not there.
+
+    Raises
+    ------
+    ImageError
+        If it cannot be made, or is a file.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImageError(f"{directory}: cannot be made: {error.strerror}; choose another directory") from error
 
 
 def file_name(header: FrameHeader) -> str:

@@ -35,9 +35,14 @@ class Reducer:
         The pool of threads.
     clock
         For `published_ns` alone.
+
+    Notes
+    -----
+    Messages go to the pipelines by the rules of the daemon; `dropped_no_detector` counts reads of detector ALL.
     """
 
     def __init__(self, settings: Settings, references: References, bands: Bands, clock: Clock) -> None:
+        self._counters: Counter[str] = Counter()
         self.pipelines: dict[tuple[str, str], Pipeline] = {}
         self._settings = pipeline_settings(settings)
         self._references = references
@@ -66,22 +71,27 @@ class Reducer:
     @property
     def counters(self) -> Counter[str]:
         """The counters of all detectors together."""
-        total: Counter[str] = Counter()
+        total = Counter(self._counters)
         for pipeline in self.pipelines.values():
             total.update(pipeline.status().counters)
         return total
 
     def _frames_of(self, message: Message) -> Iterator[Frame]:
-        header = message.header
-        if header.detector == "ALL":
-            wanted = list(self.pipelines.values())
-        else:
-            key = (header.instrument, header.detector)
-            if key not in self.pipelines and isinstance(message, Read):
-                self.pipelines[key] = Pipeline(self._settings, self._references, self._bands, self._clock)
-            wanted = [self.pipelines[key]] if key in self.pipelines else []
-        for pipeline in wanted:
+        for pipeline in self._concerned(message):
             yield from _only_frames(pipeline.process(message, preview=False))
+
+    def _concerned(self, message: Message) -> list[Pipeline]:
+        header = message.header
+        name = header.instrument, header.detector
+        if isinstance(message, Read):
+            if header.detector == "ALL":
+                self._counters["dropped_no_detector"] += 1
+                return []
+            if name not in self.pipelines:
+                self.pipelines[name] = Pipeline(self._settings, self._references, self._bands, self._clock)
+        elif header.detector == "ALL":
+            return list(self.pipelines.values())
+        return [self.pipelines[name]] if name in self.pipelines else []
 
 
 def _only_frames(messages: Iterator[Message]) -> Iterator[Frame]:

@@ -1,9 +1,10 @@
 """Compile every kernel before a socket opens, by reducing a tiny exposure of each kind."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
+from msgspec.structs import replace
 
 from refcache import Chosen, Dark, Flat, ReferenceSet, Sky
 from rtcal.bands import Bands
@@ -13,32 +14,29 @@ from rtcal.exposure import Buffers, Exposure, Plan
 from streams.messages import Read, ReadHeader
 
 SIDE = 16
+READS = 4
 
 
 def compile_kernels(settings: CalibrationSettings, bands: Bands) -> None:
     """Run every kernel once for every type of read, so that no live read waits for a compiler."""
-    detector = Detector(gain_e_per_dn=2.0, read_noise_e=9.0, saturation_dn=50_000.0, reference_border=1)
-    modes: tuple[Mode, ...] = ("utr", "cds", "mcds")
     for dtype in ("<u2", "<f4"):
-        for mode in modes:
-            exposure = None
-            for index in range(4):
-                read = _read(index, dtype)
-                if exposure is None:
-                    plan = Plan(mode, 2, 40_000.0, detector)
-                    calibration = Calibration.build(_references(), (SIDE, SIDE), 1)
-                    exposure = Exposure(read, plan, calibration, Buffers.fit_for(read, None), bands)
-                exposure.add(read)
-                exposure.preview(2)
-            assert exposure is not None
-            exposure.close_ramp()
-            for bad_pixels in ("repair", "nan"):
-                how = CalibrationSettings(**{**_as_dict(settings), "bad_pixels": bad_pixels})
-                exposure.frame(how, sequence=0, revision=0, final=True, published_ns=0)
+        for mode in get_args(Mode):
+            _reduce_one(mode, dtype, settings, bands)
 
 
-def _as_dict(settings: CalibrationSettings) -> dict[str, Any]:
-    return {name: getattr(settings, name) for name in settings.__struct_fields__}
+def _reduce_one(mode: Mode, dtype: str, settings: CalibrationSettings, bands: Bands) -> None:
+    detector = Detector(gain_e_per_dn=2.0, read_noise_e=9.0, saturation_dn=50_000.0, reference_border=1)
+    reads = [_read(index, dtype) for index in range(READS)]
+    calibration = Calibration.build(_references(), (SIDE, SIDE), 1)
+    plan = Plan(mode, READS // 2, 40_000.0, detector)
+    exposure = Exposure(reads[0], plan, calibration, Buffers.fit_for(reads[0], None), bands)
+    for read in reads:
+        exposure.add(read)
+        exposure.preview(2)
+    exposure.close_ramp()
+    for bad_pixels in ("repair", "nan"):
+        how = replace(settings, bad_pixels=bad_pixels)
+        exposure.frame(how, sequence=0, revision=0, final=True, published_ns=0)
 
 
 def _read(index: int, dtype: str) -> Read:
@@ -50,7 +48,7 @@ def _read(index: int, dtype: str) -> Read:
         exposure_id="warm-up",
         ramp=0,
         read=index,
-        reads_planned=4,
+        reads_planned=READS,
         frame_time_ns=10**9,
     )
     data = np.full((SIDE, SIDE), 1000 * (index + 1), dtype)

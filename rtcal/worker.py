@@ -4,12 +4,14 @@ import logging
 import queue
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+
+import msgspec
 
 from rtcal.pipeline import Pipeline
 from streams.clock import NS, Clock
-from streams.messages import DetectorStatus, Frame, Message, Read
+from streams.messages import DetectorStatus, Frame, Message, Read, ReadHeader
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +42,13 @@ class Worker:
     queue_reads
         Messages that may wait; one more is dropped and counted (`dropped_queue_full`).
     idle_frames, idle_s
-        A ramp is given up when nothing came for so many read spacings and so many seconds.
+        A ramp is given up when nothing came for so many read spacings and so many seconds. One with a single
+        read has no spacing yet, and no slope to publish: it waits.
+
+    Notes
+    -----
+    `counters`: `dropped_queue_full`, `ramps_given_up` and `failures` (faults inside, which cost an exposure what it
+    had gathered). They appear in the detector's status.
     """
 
     def __init__(
@@ -61,9 +69,10 @@ class Worker:
         self._clock = clock
         self._idle_frames = idle_frames
         self._idle_s = idle_s
-        self._queue: queue.Queue[Arrival | None] = queue.Queue(queue_reads)
-        self._last_arrival_s = clock.monotonic_s()
-        self._spacing_s = 0.0
+        self._queue: queue.Queue[Arrival] = queue.Queue(queue_reads)
+        self._stopping = threading.Event()
+        self._last_read: tuple[ReadHeader, float] | None = None
+        self._spacing_s: float | None = None
         self._status = pipeline.status()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -79,8 +88,8 @@ class Worker:
             self.counters["dropped_queue_full"] += 1
 
     def stop(self) -> None:
-        """Ask the thread to finish what is queued, publish what is open, and end."""
-        threading.Thread(target=self._queue.put, args=(None,), daemon=True).start()
+        """Ask the thread to finish what is queued, publish what is open, and end; nothing may be put any more."""
+        self._stopping.set()
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the thread's end; False if it did not come in time."""
@@ -89,18 +98,17 @@ class Worker:
 
     def status(self) -> DetectorStatus:
         """Return where the detector stands, as of the last message; safe from any thread."""
-        return self._status
+        # The queue is asked now: a worker that hangs must show.
+        return msgspec.structs.replace(self._status, queued=self._queue.qsize())
 
     def step(self, timeout_s: float) -> bool:
         """Handle at most one message, or the lapse of time; False when the work is over."""
+        stopping = self._stopping.is_set()  # asked first: what was put before the stop is then in the queue
         try:
             arrival = self._queue.get(timeout=timeout_s)
         except queue.Empty:
-            self._guarded(self._give_up_idle_ramp)
-            return True
-        if arrival is None:
-            self._guarded(lambda: self._send_all(None, None))
-            return False
+            self._guarded(self._finish if stopping else self._give_up_idle_ramp)
+            return not stopping
         self._guarded(lambda: self._handle(arrival))
         return True
 
@@ -109,7 +117,7 @@ class Worker:
             pass
 
     def _guarded(self, work: Callable[[], None]) -> None:
-        """Survive whatever goes wrong inside: say it, drop the exposure, go on with the next."""
+        """Survive whatever goes wrong inside: say it, drop what the exposure has so far, go on with the next read."""
         try:
             work()
         except Exception:
@@ -119,30 +127,38 @@ class Worker:
         self._status = self._make_status()
 
     def _make_status(self) -> DetectorStatus:
-        status = self._pipeline.status(queued=self._queue.qsize(), latency_s=self.latency_s)
+        status = self._pipeline.status(latency_s=self.latency_s)
         status.counters.update(self.counters)
         return status
 
     def _handle(self, arrival: Arrival) -> None:
-        if isinstance(arrival.message, Read):
-            spacing_s = arrival.at_s - self._last_arrival_s
-            self._spacing_s = max(spacing_s, arrival.message.header.frame_time_ns / NS)
-            self._last_arrival_s = arrival.at_s
-        self._send_all(arrival.message, arrival.at_s)
+        message = arrival.message
+        if isinstance(message, Read):
+            self._note_spacing(message.header, arrival.at_s)
+        self._publish_all(self._pipeline.process(message, preview=self._queue.empty()), arrival.at_s)
 
-    def _send_all(self, message: Message | None, arrived_s: float | None) -> None:
-        if message is None:
-            results = self._pipeline.finish_ramp()
-        else:
-            results = self._pipeline.process(message, preview=self._queue.empty())
+    def _note_spacing(self, header: ReadHeader, at_s: float) -> None:
+        """Keep the widest spacing of the ramp's reads; the pause before its first one says nothing."""
+        last, self._last_read = self._last_read, (header, at_s)
+        if last is None or (last[0].exposure_id, last[0].ramp) != (header.exposure_id, header.ramp):
+            self._spacing_s = None
+            return
+        self._spacing_s = max(at_s - last[1], self._spacing_s or header.frame_time_ns / NS)
+
+    def _publish_all(self, results: Iterable[Message], arrived_s: float | None) -> None:
         for result in results:
             self._publish(result)
             if isinstance(result, Frame) and arrived_s is not None:
                 self.latency_s = self._clock.monotonic_s() - arrived_s
 
+    def _finish(self) -> None:
+        self._publish_all(self._pipeline.finish_ramp(), None)
+
     def _give_up_idle_ramp(self) -> None:
-        waited_s = self._clock.monotonic_s() - self._last_arrival_s
-        limit_s = max(self._idle_s, (self._idle_frames + 1) * self._spacing_s)
-        if self._pipeline.ramp_open and waited_s > limit_s:
+        if self._last_read is None or self._spacing_s is None or not self._pipeline.ramp_open:
+            return
+        waited_s = self._clock.monotonic_s() - self._last_read[1]
+        if waited_s > max(self._idle_s, self._idle_frames * self._spacing_s):
             self.counters["ramps_given_up"] += 1
-            self._send_all(None, None)
+            log.warning("%s: no read for %.1f s, the ramp is given up", self._thread.name, waited_s)
+            self._finish()

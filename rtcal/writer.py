@@ -4,10 +4,9 @@ import logging
 import queue
 import threading
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
-from rtcal.products import write_frame
+from rtcal.products import make_directory, write_frame
 from streams.messages import Frame
 
 log = logging.getLogger(__name__)
@@ -24,15 +23,27 @@ class FrameWriter:
         Where to; made if it is not there.
     every_ramp
         False leaves out frames that a later ramp of the exposure will replace.
-    report
-        Called with a sentence when a file cannot be written.
+
+    Attributes
+    ----------
+    counters
+        `frames_written` and `frames_not_written`.
+    problem
+        Why the latest frame is not on disk, in a sentence; empty while all is well.
+
+    Raises
+    ------
+    ImageError
+        If the directory cannot be made.
     """
 
-    def __init__(self, directory: Path, *, every_ramp: bool, report: Callable[[str], None]) -> None:
-        self.counters: Counter[str] = Counter()
+    def __init__(self, directory: Path, *, every_ramp: bool) -> None:
+        make_directory(directory)
+        # All keys are there from the start: other threads iterate over it.
+        self.counters: Counter[str] = Counter(frames_written=0, frames_not_written=0)
+        self.problem = ""
         self._directory = directory
         self._every_ramp = every_ramp
-        self._report = report
         self._queue: queue.Queue[Frame | None] = queue.Queue(WAITING_FRAMES)
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
@@ -48,7 +59,10 @@ class FrameWriter:
 
     def close(self, timeout_s: float) -> bool:
         """Write what is queued and end; False if that took too long."""
-        threading.Thread(target=self._queue.put, args=(None,), daemon=True).start()
+        try:
+            self._queue.put(None, timeout=timeout_s)
+        except queue.Full:
+            return False
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
@@ -60,12 +74,13 @@ class FrameWriter:
                 self._fail(f"frame {frame.header.exposure_id} was not written: {error}")
             except Exception as error:
                 log.exception("fault while writing a frame")
-                self._fail(f"frame {frame.header.exposure_id} was not written: {error}")
+                self._fail(f"frame {frame.header.exposure_id} was not written: {error!r}")
             else:
                 self.counters["frames_written"] += 1
+                self.problem = ""
                 log.info("wrote %s", path)
 
     def _fail(self, text: str) -> None:
         self.counters["frames_not_written"] += 1
+        self.problem = text
         log.error(text)
-        self._report(text)

@@ -1,11 +1,10 @@
 """`rtcal demo`: simulator, daemon and dashboard together."""
 
-import os
-import signal
 import tempfile
 import threading
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,9 +13,10 @@ import typer
 from rtcal.commands.common import ConfigOption, VerboseOption, console, load_settings, say, start_logging
 from rtcal.config import Settings
 from rtcal.daemon import stop_on_signals
-from rtcal.errors import RtcalError
-from rtcal.live import START_S, Child, MeasuringSink, Observer, free_endpoint, open_reads, report, write_report
-from streams.clock import SystemClock
+from rtcal.errors import RtcalError, UsageError
+from rtcal.live import START_S, Child, MeasuringSink, Observer, free_endpoints, open_reads, report, write_report
+from streams.clock import Clock, SystemClock
+from streams.endpoints import StreamsSettings
 from streams.simulator import RunCounters, Simulator, run
 from streams.simulator.references import write_references
 
@@ -58,6 +58,7 @@ def demo(
             "exposures": 0,
         },
     )
+    _check_wire(settings.streams)
     stop = threading.Event()
     stop_on_signals(stop)
     with tempfile.TemporaryDirectory(prefix="rtcal-demo-") as folder:
@@ -74,35 +75,54 @@ def _run(
 ) -> dict[str, Any]:
     clock, started_s = SystemClock(), time.monotonic()
     simulator = Simulator(settings.simulator, clock)
-    frames, previews = free_endpoint(), free_endpoint()
-    own_config = ["--config", str(config)] if config else []
+    frames, previews = free_endpoints(2)
+    outputs = ["--frames", frames, "--previews", previews, *(["--config", str(config)] if config else [])]
+    children: list[Child] = []
     with ExitStack() as stack:
-        children: list[Child] = []
-        if port is not None:
-            display = ["-m", "dashboards", "--print-url", "--port", str(port), "--frames", frames]
-            children.append(Child("dashboard", [*display, "--previews", previews, *own_config], {}))
+
+        def start(name: str, arguments: list[str], environment: dict[str, str]) -> Child:
+            children.append(Child(name, ["-m", *arguments, *outputs], environment))
             stack.callback(children[-1].stop)
+            return children[-1]
+
+        if port is not None:
+            start("dashboard", ["dashboards", "--print-url", "--port", str(port)], {})
         say("making the instrument's references ...")
         context = write_references(simulator, folder / "refs")
         sink = MeasuringSink(stack.enter_context(open_reads("tcp://127.0.0.1:0")), clock)
-        endpoints = ["--reads", sink.endpoint, "--frames", frames, "--previews", previews]
         environment = {"CRDS_PATH": str(folder / "refs"), "CRDS_CONTEXT": context}
-        children.append(Child("daemon", ["-m", "rtcal", "run", *endpoints, *own_config], environment))
-        stack.callback(children[-1].stop)
-        observer = Observer(frames, previews, clock)
+        daemon = start("daemon", ["rtcal", "run", "--reads", sink.endpoint], environment)
+        observer = Observer(frames, previews, settings.instrument, clock)
         stack.callback(observer.close)
         _wait_for_daemon(observer, sink, children, stop)
-        counters = RunCounters()
-        thread = threading.Thread(
-            target=run, args=(simulator, sink, clock, stop, settings.simulator.speed, counters), daemon=True
-        )
-        ended_s = time.monotonic() + seconds if seconds else float("inf")
-        thread.start()
-        _watch(observer, children, stop, ended_s, sink)
+        with _simulating(simulator, sink, clock, stop) as counters:
+            _watch(observer, children, stop, time.monotonic() + seconds if seconds else float("inf"), sink)
+        _drain(observer, daemon, sink)
+        return report(sink, observer.seen, started_s, counters.late)
+
+
+def _check_wire(streams: StreamsSettings) -> None:
+    """Refuse a configuration in whose terms simulator and daemon would not meet."""
+    for key, ours in (("pattern", "sub"), ("protocol", "karabo"), ("bind_reads", False)):
+        value = getattr(streams, key)
+        if value != ours:
+            raise UsageError(f"[streams] {key} = {value!r}: the demo needs {ours!r}; leave the key out")
+
+
+@contextmanager
+def _simulating(
+    simulator: Simulator, sink: MeasuringSink, clock: Clock, stop: threading.Event
+) -> Iterator[RunCounters]:
+    """Run the simulator on a thread until the block ends, in whatever way."""
+    counters = RunCounters()
+    speed = simulator.settings.speed
+    thread = threading.Thread(target=run, args=(simulator, sink, clock, stop, speed, counters), daemon=True)
+    thread.start()
+    try:
+        yield counters
+    finally:
         stop.set()
         thread.join()
-        _drain(observer, children[-1], sink)
-        return report(sink, observer.seen, started_s, counters.late)
 
 
 def _wait_for_daemon(observer: Observer, sink: MeasuringSink, children: list[Child], stop: threading.Event) -> None:
@@ -134,9 +154,8 @@ def _drain(observer: Observer, daemon: Child, sink: MeasuringSink) -> None:
     deadline_s = time.monotonic() + DRAIN_S
     while time.monotonic() < deadline_s and not all(key in observer.seen.arrived for key in sink.last_reads):
         time.sleep(0.05)
-    os.kill(daemon.process.pid, signal.SIGTERM)
     daemon.stop()
-    time.sleep(0.2)
+    observer.close()
 
 
 def _summary(result: dict[str, Any]) -> str:

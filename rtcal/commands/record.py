@@ -19,8 +19,8 @@ from rtcal.commands.common import (
 )
 from rtcal.daemon import stop_on_signals
 from rtcal.errors import RtcalError, UsageError
-from streams.clock import SystemClock
-from streams.endpoints import open_reads, open_reads_sink
+from streams.clock import Clock, SystemClock
+from streams.endpoints import StreamsSettings, open_reads, open_reads_sink
 from streams.errors import RecordingError
 from streams.heap import keep_heap
 from streams.playback import RecordingReader
@@ -71,6 +71,15 @@ def record(
             record_messages(source, recorder, clock, stop, show)
         counters = recorder.counters
     say(f"{out}: " + (", ".join(f"{count} {name}" for name, count in sorted(counters.items())) or "no message came"))
+
+
+def _recorder(out: Path, clock: Clock, streams: StreamsSettings, overwrite: bool) -> Recorder:
+    if overwrite:
+        try:
+            out.unlink(missing_ok=True)
+        except OSError as error:
+            raise RtcalError(f"{out} cannot be replaced: {error.strerror}") from error
+    return Recorder(out, clock, protocol=streams.protocol, decode=streams.decode)
 
 
 def replay(
