@@ -46,11 +46,11 @@ PALETTES = {
     "turbo": bokeh.palettes.Turbo256,
 }
 BAD_COLOURS = {
-    "grey": "#b83a48",
-    "inferno": "#1f7a8c",
-    "magma": "#1f7a8c",
-    "viridis": "#b83a48",
-    "cividis": "#b83a48",
+    "grey": "#7d2f3a",
+    "inferno": "#1d5a66",
+    "magma": "#1d5a66",
+    "viridis": "#7d2f3a",
+    "cividis": "#7d2f3a",
     "turbo": "#6e6e6e",
 }
 """Colour of a pixel without a value, one that its map does not hold."""
@@ -148,7 +148,7 @@ def _plot(settings: DashboardSettings) -> tuple[Model, dict[str, Model]]:
     )
     plot.add_layout(bar, "right")
     parts = {**layers, "mapper": mapper, "barMapper": bar_mapper, "bar": bar, "tiles": tiles}
-    return plot, parts | {"outline": outline.glyph, "label": label.glyph, "note": note.glyph}
+    return plot, parts | {"outline": outline.glyph, "label": label, "note": note.glyph}
 
 
 def _empty_image() -> dict[str, Any]:

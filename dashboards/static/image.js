@@ -80,9 +80,10 @@ export class ImagePane {
       top: tiles.map((tile) => tile.y0 + tile.height - 0.5),
       x: tiles.map((tile) => tile.x0 + tile.width / 2),
       y: tiles.map((tile) => tile.y0 + tile.height / 2),
-      label: tiles.map((tile) => (alone ? "" : tile.detector)),
+      label: tiles.map((tile) => tile.detector),
       note: tiles.map((tile) => (tile.shown ? "" : waiting[this.scene.view])),
     });
+    this.models.label.visible = !alone;
     this.models.tiles.change.emit();
   }
 
@@ -173,7 +174,7 @@ export class ImagePane {
     }
     bar.major_label_text_color = colours.text;
     outline.line_color = { value: colours.line };
-    label.text_color = { value: colours.label };
+    label.glyph.text_color = { value: colours.label };
     note.text_color = { value: colours.label };
   }
 }

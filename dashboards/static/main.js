@@ -148,7 +148,7 @@ function describe(scene, shown, newest) {
     ? `frame ${newest.sequence}, ${newest.ramps} ramp${newest.ramps === 1 ? "" : "s"}${newest.revision ? `, revision ${newest.revision}` : ""}`
     : `ramp ${newest.ramp + 1}, read ${newest.read + 1}${newest.reads_planned ? ` of ${newest.reads_planned}` : ""}`;
   const time = newest.last_read_utc.replace("T", " ");
-  return `${newest.exposure_id}${others ? ` and ${others} other` : ""} · ${part} · last read ${time} UTC`;
+  return `${newest.exposure_id}${others ? ` and ${others} other${others > 1 ? "s" : ""}` : ""} · ${part} · last read ${time} UTC`;
 }
 
 // ---- the cursor --------------------------------------------------------------------------------------------

@@ -40,6 +40,15 @@ function showProblems(problems) {
   element("problems").querySelector("ul").replaceChildren(...problems.map((text) => make("li", "", text)));
 }
 
+const referencesOf = (detector) =>
+  detector?.frame?.references?.length ? detector.frame.references : (detector?.references ?? []);
+
+// The status that a person should know of without opening the list.
+function worst(references) {
+  const found = new Set(references.map((reference) => reference.status));
+  return ["MISSING", "MISMATCH", "DUMMY", "STALE"].find((status) => found.has(status)) ?? "OK";
+}
+
 function showRamps(detectors, focus, choose) {
   const rows = detectors.map((detector) => {
     const { ramp = 0, read = 0, ramps_planned: ramps = 0, reads_planned: reads = 0, exposure_id } = detector.progress;
@@ -56,7 +65,9 @@ function showRamps(detectors, focus, choose) {
       : "idle";
     const words = make("span", "", text);
     if (lost) words.prepend(make("b", "bad", `${lost} lost · `));
-    row.append(make("b", "", detector.name), bar, words);
+    const name = make("b", "", detector.name);
+    name.dataset.worst = worst(referencesOf(detector));
+    row.append(name, bar, words);
     return row;
   });
   element("ramps").querySelector(".list").replaceChildren(...rows);
@@ -77,7 +88,7 @@ function showFrame(detector) {
         ["effective time", `${frame.effective_s.toFixed(2)} s`],
         ["complete", frame.complete ? "yes" : "no", frame.complete ? "" : "warn"],
         ...(frame.sky_scale === null ? [] : [["sky scale", frame.sky_scale.toFixed(3)]]),
-        ["last read to frame", duration(detector.latency_s)],
+        ["latency", duration(detector.latency_s)],
         ...frame.notes.map((note) => ["note", note, "warn"]),
       ]
     : [["", "no frame yet"]];
@@ -89,7 +100,7 @@ function fillFacts(list, facts) {
 }
 
 function showReferences(detector) {
-  const references = detector?.frame?.references?.length ? detector.frame.references : (detector?.references ?? []);
+  const references = referencesOf(detector);
   element("references").querySelector("em").textContent = detector?.name ?? "";
   const rows = references.map((reference) => {
     const row = make("div", "reference");

@@ -39,7 +39,7 @@ def test_the_pixels_on_the_screen_are_those_of_the_frame(publisher, open_tab):
     assert left.max() < 10
     assert right.min() > 245
     assert top_left[0] > 100
-    assert top_left[1] < 90
+    assert top_left[1] < 60
 
 
 def test_value_error_and_flags_under_the_cursor(publisher, open_tab):
