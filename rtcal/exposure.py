@@ -18,6 +18,8 @@ from streams.dq import Dq
 from streams.messages import Frame, FrameHeader, Read, ReadHeader
 
 MAX_READS = 65_000
+LAST_NUMBER = 65_534
+"""The highest read number that `saturated_from` can hold: 65535 means never."""
 
 
 @dataclass(frozen=True)
@@ -216,7 +218,8 @@ class Exposure:
         tables = slope_tables(ramp.times_s(), self.plan.detector.gain_e_per_dn)
         ends = self._ends(ramp)
         steps.close_ramp(self._buffers.planes, tables, ends, self._buffers.sums, self._bands)
-        steps.note_saturation(self._buffers.planes, np.array(ramp.reads, np.uint16), self._buffers.sums)
+        numbers = np.minimum(ramp.reads, LAST_NUMBER).astype(np.uint16)
+        steps.note_saturation(self._buffers.planes, numbers, self._buffers.sums)
         self._effective_s += ramp.length_s
         self.ramps += 1
 
