@@ -17,6 +17,7 @@ from rtcal.commands.reduce import reduce
 from rtcal.commands.refs import refs
 from rtcal.commands.run import run
 from rtcal.commands.simulate import simulate
+from rtcal.commands.status import status
 from rtcal.errors import RtcalError, UsageError
 from streams.errors import SettingsError, StreamsError
 
@@ -43,7 +44,7 @@ def _options(
     pass
 
 
-for command in (demo, run, simulate, record, replay, reduce, dashboard):
+for command in (demo, run, simulate, record, replay, reduce, status, dashboard):
     app.command()(command)
 app.add_typer(refs, name="refs")
 

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rtcal.config import Mode, Settings
 from rtcal.errors import UsageError
 from streams import settings as settings_file
+from streams.playback import RecordingReader
 
 REFTYPES = ("dark", "badpix", "sky", "flat")
 MODES = ("auto", *get_args(Mode))
@@ -97,3 +98,11 @@ def progress_bar() -> Progress:
 def say(text: str) -> None:
     """Tell the person at the terminal something."""
     console.print(text, markup=False, soft_wrap=True)
+
+
+def say_gaps(recording: RecordingReader) -> None:
+    """Tell where a recording that was read to its end is not whole."""
+    if recording.truncated:
+        say(f"{recording.path} breaks off (its recorder was killed); all whole messages before that were taken")
+    if recording.damaged:
+        say(f"{recording.path}: {recording.damaged} damaged chunks were left out")

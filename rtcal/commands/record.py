@@ -15,6 +15,7 @@ from rtcal.commands.common import (
     load_settings,
     progress_bar,
     say,
+    say_gaps,
     start_logging,
 )
 from rtcal.daemon import stop_on_signals
@@ -120,8 +121,7 @@ def replay(
         )
         dropped = sink.counters["dropped"]
     say(f"{sent} messages sent" + (f", {dropped} DROPPED: the receiver did not keep up" if dropped else ""))
-    if reader.truncated:
-        say(f"{recording} breaks off (its recorder was killed); all whole messages before that were sent")
+    say_gaps(reader)
     if dropped:
         raise RtcalError(f"{dropped} messages were not delivered")
     if not sent and not stop.is_set():

@@ -19,11 +19,12 @@ from rtcal.commands.common import (
     load_settings,
     progress_bar,
     say,
+    say_gaps,
     start_logging,
 )
 from rtcal.config import Settings
 from rtcal.errors import RtcalError, UsageError
-from rtcal.products import write_frame
+from rtcal.products import make_directory, write_frame
 from rtcal.reduce import Reducer
 from streams.clock import SystemClock
 from streams.fits_reads import FitsSource
@@ -77,33 +78,42 @@ def reduce(
     settings = load_settings(config, override=override, mode=mode)
     written: list[dict[str, object]] = []
     with open_input(inputs, settings) as source, Bands(settings.daemon.threads) as bands, progress_bar() as progress:
+        make_directory(out)  # a mistake is said before minutes of reduction, not after
         references = ReferenceStore(settings.refcache, settings.calibration.stale_s)
         for problem in references.preload():
             say(f"references: {problem}")
         task = progress.add_task("messages", total=None)
         reducer = Reducer(settings, references, bands, SystemClock())
         for frame in reducer.frames(source, lambda _: progress.advance(task)):
-            written.append(_write(frame, out, settings))
+            if frame.header.final or settings.products.every_ramp:
+                written.append(_write(frame, out))
         counters = dict(sorted((source.counters + reducer.counters).items()))
+        if isinstance(source, RecordingSource):
+            say_gaps(source.reader)
     if as_json:
         json.dump({"frames": written, "counters": counters}, sys.stdout, indent=1)
         sys.stdout.write("\n")
     if not written:
-        raise RtcalError(f"no frame came out; counters: {counters}")
+        hint = (
+            "; [products] every_ramp = true writes the frames of unfinished exposures" if "frames" in counters else ""
+        )
+        raise RtcalError(f"no frame came out{hint}; counters: {counters}")
 
 
-def _write(frame: Frame, out: Path, settings: Settings) -> dict[str, object]:
+def _write(frame: Frame, out: Path) -> dict[str, object]:
     header = frame.header
-    entry: dict[str, object] = {"detector": header.detector, "exposure_id": header.exposure_id, "ramps": header.ramps}
-    if not (header.final or settings.products.every_ramp):
-        return entry
-    try:
-        path = write_frame(frame, out)
-    except OSError as error:
-        raise RtcalError(str(error)) from error
+    path = write_frame(frame, out)
     lost = f", {header.reads_lost} LOST" if header.reads_lost else ""
     say(f"{path}: {header.detector}, {header.mode.upper()}, {header.reads_used} reads{lost}")
     for reference in header.references:
         if reference.status not in ("OK", "NA"):
             say(f"  {reference.reftype}: {reference.status} {reference.note}".rstrip())
-    return {**entry, "path": str(path), "references": {one.reftype: one.status for one in header.references}}
+    return {
+        "detector": header.detector,
+        "exposure_id": header.exposure_id,
+        "ramps": header.ramps,
+        "path": str(path),
+        "reads_used": header.reads_used,
+        "reads_lost": header.reads_lost,
+        "references": {one.reftype: one.status for one in header.references},
+    }

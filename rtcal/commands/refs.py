@@ -44,9 +44,10 @@ def dark(
 
         rtcal refs make dark ramps/dark_D1 ramps/dark_D2 --out dark.fits
     """
+    _check_output(out, overwrite, pedigree)
     frames = _reduce(inputs, config, ["dark=N/A", "badpix=N/A", "sky=N/A", "flat=N/A"])
     made = refmake.make_dark(frames)
-    _write(out, "DARK", frames, made.rate, made.err, made.dq, overwrite, pedigree)
+    _write(out, "DARK", frames, made.rate, made.err, made.dq, pedigree)
 
 
 @make.command("badpix")
@@ -61,12 +62,13 @@ def badpix(
 
         rtcal refs make badpix ramps/dark_D1 ramps/dark_D2 ramps/sky_D --out badpix.fits
     """
+    _check_output(out, overwrite, pedigree)
     frames = _reduce(inputs, config, ["dark=N/A", "badpix=N/A", "sky=N/A", "flat=N/A"])
     darks = [frame for frame in frames if _is_dark(frame.header)]
     lit = [frame for frame in frames if not _is_dark(frame.header)]
     dq = refmake.make_badpix(darks, lit)
     say(f"{len(darks)} dark and {len(lit)} illuminated exposures")
-    _write(out, "DQ", frames, None, None, dq, overwrite, pedigree)
+    _write(out, "DQ", frames, None, None, dq, pedigree)
 
 
 @make.command("sky")
@@ -84,9 +86,18 @@ def sky(
 
         rtcal refs make sky ramps/sky_D --override dark=dark.fits --override badpix=badpix.fits --out sky.fits
     """
+    _check_output(out, overwrite, pedigree)
     frames = _reduce(inputs, config, [*(override or []), "sky=N/A", "flat=N/A"])
     made = refmake.make_sky(frames)
-    _write(out, "SKY", frames, made.rate, made.err, made.dq, overwrite, pedigree)
+    _write(out, "SKY", frames, made.rate, made.err, made.dq, pedigree)
+
+
+def _check_output(out: Path, overwrite: bool, pedigree: str) -> None:
+    """Say what is wrong before minutes of reduction, not after."""
+    if pedigree.upper() not in PEDIGREES:
+        raise UsageError(f"--pedigree {pedigree}: choose {', '.join(PEDIGREES)}")
+    if out.exists() and not overwrite:
+        raise UsageError(f"{out} is there already; give --overwrite to replace it")
 
 
 def _reduce(inputs: Sequence[Path], config: Path | None, override: list[str]) -> list[Frame]:
@@ -107,7 +118,15 @@ def _reduce(inputs: Sequence[Path], config: Path | None, override: list[str]) ->
         for reference in frame.header.references:
             if reference.status not in ("OK", "NA"):
                 say(f"{frame.header.exposure_id}: {reference.reftype} {reference.status} {reference.note}")
-    return frames
+    return [frame for frame in frames if _has_rates(frame)]
+
+
+def _has_rates(frame: Frame) -> bool:
+    """Tell whether any pixel has a rate; a ramp of one read has none, and nothing can be made of it."""
+    if np.isfinite(frame.data).any():
+        return True
+    say(f"{frame.header.exposure_id}: {frame.header.reads_used} read(s) give no rate; left out")
+    return False
 
 
 def _is_dark(header: FrameHeader) -> bool:
@@ -122,13 +141,8 @@ def _write(
     data: np.ndarray | None,
     err: np.ndarray | None,
     dq: np.ndarray,
-    overwrite: bool,
     pedigree: str,
 ) -> None:
-    if pedigree.upper() not in PEDIGREES:
-        raise UsageError(f"--pedigree {pedigree}: choose {', '.join(PEDIGREES)}")
-    if out.exists() and not overwrite:
-        raise UsageError(f"{out} is there already; give --overwrite to replace it")
     cards = _cards(reftype, [frame.header for frame in frames], pedigree.upper())
     try:
         write_image(out, cards, data, err, dq, overwrite=True)
