@@ -125,7 +125,7 @@ def _has_rates(frame: Frame) -> bool:
     """Tell whether any pixel has a rate; a ramp of one read has none, and nothing can be made of it."""
     if np.isfinite(frame.data).any():
         return True
-    say(f"{frame.header.exposure_id}: {frame.header.reads_used} read(s) give no rate; left out")
+    say(f"{frame.header.exposure_id}: no pixel has a rate (reads used: {frame.header.reads_used}); left out")
     return False
 
 
