@@ -1,0 +1,543 @@
+"""The sums of a ramp with cosmic rays found on the fly: a jump closes a segment and opens another.
+
+The step into a read is judged one read later, when it is known whether it stayed: the latest read is
+*pending*, in the sums but not yet believed. A step beyond the noise that stays is a jump; one that goes
+back is a bad read and is left out. Either way the segment before it is closed, and the ramp's rate is that of
+its segments together (`fit`). Blocks of `BLOCK` pixels where nothing has happened (`slow` is 0) need no
+per-pixel bookkeeping: their part of the planes below `slow` is not even initialised.
+
+Planes that go together are stacked: `moments` holds the sums of signal and of time times signal of the
+current segment, `closed` those of the segments before: slope times weight, weight, photon term.
+`index` counts the reads used, from 0. Signals are DN, relative to a zero level.
+"""
+
+import numpy as np
+
+from rtcal.kernels._jit import kernel
+
+BLOCK = 256
+NEVER = np.uint16(65535)
+FIRST_STEPS = 1.2
+"""The median of three steps is itself uncertain: their variance limit is this much wider."""
+JUMP = np.uint8(1)
+"""Mark of a pixel whose ramp holds a jump."""
+
+
+@kernel
+def _begin_slow(first_bad, start, closed):
+    for i in range(first_bad.size):
+        first_bad[i] = NEVER
+        start[i] = 0
+        closed[0, i] = 0.0
+        closed[1, i] = 0.0
+        closed[2, i] = 0.0
+
+
+@kernel
+def _exceeds(read, ceiling_dn):
+    top = read[0]
+    for i in range(read.size):
+        top = max(top, read[i])
+    return top > ceiling_dn
+
+
+@kernel
+def mark_saturated(read, ceiling_dn, index, first_bad, start, closed, slow):
+    """Note the pixels whose raw level is above the ceiling for the first time.
+
+    Parameters
+    ----------
+    read
+        Raw pixels [DN], uint16 or float32, (y, x).
+    ceiling_dn
+        Highest level that is not saturated [DN], float32.
+    index
+        Index of the read among those used, uint16.
+    first_bad, start, closed, slow
+        As in `advance`.
+    """
+    for y in range(read.shape[0]):
+        for block in range(slow.shape[1]):
+            a, b = block * BLOCK, min((block + 1) * BLOCK, read.shape[1])
+            if not _exceeds(read[y, a:b], ceiling_dn):
+                continue
+            if slow[y, block] == 0:
+                slow[y, block] = 1
+                _begin_slow(first_bad[y, a:b], start[y, a:b], closed[:, y, a:b])
+            for x in range(a, b):
+                if first_bad[y, x] == NEVER and read[y, x] > ceiling_dn:
+                    first_bad[y, x] = index
+
+
+@kernel
+def add(signal, index, time_s, store, moments, first_bad, slow):
+    """Add a read to the sums without a test: the first three reads, and all where jumps are not looked for.
+
+    Parameters
+    ----------
+    signal
+        Signal of the read [DN], float32, (y, x).
+    index, time_s
+        Its index among the reads used, and its time [s].
+    store
+        Float32, (y, x), overwritten with `signal` for the tests of later reads.
+    moments, first_bad, slow
+        As in `advance`.
+    """
+    for y in range(signal.shape[0]):
+        for block in range(slow.shape[1]):
+            a, b = block * BLOCK, min((block + 1) * BLOCK, signal.shape[1])
+            if slow[y, block] == 0:
+                _add_all(signal[y, a:b], time_s, store[y, a:b], moments[0, y, a:b], moments[1, y, a:b])
+                continue
+            for x in range(a, b):
+                store[y, x] = signal[y, x]
+                if first_bad[y, x] == NEVER:
+                    moments[0, y, x] += signal[y, x]
+                    moments[1, y, x] += time_s * signal[y, x]
+
+
+@kernel
+def _add_all(signal, time_s, store, s_sum, t_sum):
+    for i in range(signal.size):
+        value = signal[i]
+        store[i] = value
+        s_sum[i] += value
+        t_sum[i] += time_s * value
+
+
+@kernel
+def _is_quiet(previous, pending, s_sum, t_sum, pending_s, mean_s, inverse, step_s, noise2, photon, limit2):
+    """Tell whether no pixel of a block has a pending step beyond its noise."""
+    loud = 0
+    for i in range(pending.size):
+        flux = (t_sum[i] - pending_s * pending[i] - mean_s * (s_sum[i] - pending[i])) * inverse
+        excess = pending[i] - previous[i] - flux * step_s
+        allowed = limit2 * (noise2 + max(flux, np.float32(0.0)) * photon)
+        loud += excess * excess > allowed
+    return loud == 0
+
+
+@kernel
+def _median(one, two, three):
+    return max(min(one, two), min(max(one, two), three))
+
+
+@kernel
+def _first_steps_quiet(first, second, third, signal, gaps_s, noise2, photon_per_s, limit2):
+    """Tell whether the first three steps of a block's ramps agree with their median."""
+    loud = 0
+    for i in range(signal.size):
+        one, two = (second[i] - first[i]) / gaps_s[0], (third[i] - second[i]) / gaps_s[1]
+        three = (signal[i] - third[i]) / gaps_s[2]
+        flux = _median(one, two, three)
+        shot = max(flux, np.float32(0.0)) * photon_per_s
+        d1, d2 = (one - flux) * gaps_s[0], (two - flux) * gaps_s[1]
+        loud += d1 * d1 > limit2 * (noise2 + shot * gaps_s[0])
+        loud += d2 * d2 > limit2 * (noise2 + shot * gaps_s[1])
+    return loud == 0
+
+
+@kernel
+def _close(y, x, start, stop, s_sum, t_sum, times_s, first_sums, second_sums, closed):
+    """Add the segment of the reads `start` to `stop` to the closed ones; below two reads it has no slope."""
+    n = stop - start
+    if n < 2:
+        return
+    mean = (first_sums[stop] - first_sums[start]) / n
+    weight = second_sums[stop] - second_sums[start] - n * mean * mean
+    closed[0, y, x] += t_sum - mean * s_sum
+    closed[1, y, x] += weight
+    closed[2, y, x] += _photon_term(times_s, start, stop, mean)
+
+
+@kernel
+def _photon_term(times_s, start, stop, mean):
+    """Return the photon variance of `slope times weight` of a segment for a flux of 1: sum dt D^2."""
+    before, total = 0.0, 0.0
+    for m in range(start + 1, stop):
+        before += times_s[m - 1] - mean
+        total += (times_s[m] - times_s[m - 1]) * before * before
+    return total
+
+
+@kernel
+def _beyond(excess, flux, span_s, noise2, photon_per_s, limit2):
+    return excess * excess > limit2 * (noise2 + max(flux, 0.0) * photon_per_s * span_s)
+
+
+@kernel
+def _settle(
+    y,
+    x,
+    index,
+    now,
+    previous,
+    pending,
+    flux,
+    saturates,
+    times_s,
+    first_sums,
+    second_sums,
+    settings,
+    moments,
+    start,
+    closed,
+    marks,
+    store_pending,
+):
+    """Decide about the pending read of one pixel: keep it, open a segment with it, or leave it out.
+
+    Returns whether the pending step was beyond the noise.
+    """
+    noise2, photon_per_s, limit2 = settings[0], settings[1], settings[2]
+    k = index - 1
+    gap_s = times_s[k] - times_s[k - 1]
+    if not _beyond(pending - previous - flux * gap_s, flux, gap_s, noise2, photon_per_s, limit2):
+        return False
+    s_before = moments[0, y, x] - pending
+    t_before = moments[1, y, x] - times_s[k] * pending
+    _close(y, x, start[y, x], k, s_before, t_before, times_s, first_sums, second_sums, closed)
+    # Nearer to where it came from than to where it went: the threshold lies at half the step.
+    from_previous = now - previous - flux * (times_s[index] - times_s[k - 1])
+    from_pending = now - pending - flux * (times_s[index] - times_s[k])
+    goes_back = abs(from_previous) < abs(from_pending)
+    if saturates or goes_back:
+        start[y, x] = index
+        moments[0, y, x] = 0.0
+        moments[1, y, x] = 0.0
+        store_pending[y, x] = previous + flux * gap_s  # what it should have been: the next step starts there
+    else:
+        start[y, x] = k
+        moments[0, y, x] = pending
+        moments[1, y, x] = times_s[k] * pending
+    if saturates or not goes_back:
+        marks[y, x] |= JUMP
+    return True
+
+
+@kernel
+def _flux(y, x, stop, s_sum, t_sum, start, first_sums, second_sums, closed):
+    """Return the slope of all segments of a pixel, the current one up to the read before `stop`; NaN for none."""
+    top, weight = closed[0, y, x], closed[1, y, x]
+    n = stop - start
+    if n >= 2:
+        mean = (first_sums[stop] - first_sums[start]) / n
+        top += t_sum - mean * s_sum
+        weight += second_sums[stop] - second_sums[start] - n * mean * mean
+    return top / weight if weight > 0.0 else np.nan
+
+
+@kernel
+def advance(
+    signal,
+    previous,
+    pending,
+    store,
+    index,
+    times_s,
+    first_sums,
+    second_sums,
+    settings,
+    moments,
+    first_bad,
+    start,
+    closed,
+    marks,
+    slow,
+):
+    """Judge the pending read by the one that follows it, and add that one, which is pending from then on.
+
+    Parameters
+    ----------
+    signal
+        Signal of the read [DN], float32, (y, x).
+    previous, pending
+        Signals of the two reads before it [DN], float32; `pending` is corrected where the read was bad.
+    store
+        Overwritten with `signal`; may be `previous`.
+    index
+        Index of the read among those used: 4 or more (`begin` takes the fourth read, index 3).
+    times_s, first_sums, second_sums
+        Times of the reads used [s] (up to this one), and the sums of times and of their squares over the reads
+        before each index; float64.
+    settings
+        Float64: variance of a difference of two reads [DN2]; DN2 of photon noise for 1 DN; square of the
+        threshold in sigma.
+    moments
+        Float32, (2, y, x): sums of signal and of time times signal of the current segment, in place.
+    first_bad
+        Uint16, (y, x): index of the first saturated read (`mark_saturated` comes first), valid where `slow`.
+    start, closed
+        Uint16, (y, x) and float32, (3, y, x): first read of the current segment; sums over closed segments of slope
+        times weight [DN s], weight [s2] and photon term [s3]. Valid where `slow`.
+    marks
+        Uint8, (y, x), in place: JUMP is set where a step stayed.
+    slow
+        Uint8, (y, blocks), in place: 1 where a pixel of the block has saturated or stepped.
+
+    Notes
+    -----
+    The flux that predicts a step is the fit of all reads before it, segments combined by the inverse of their
+    read variance (Offenberg et al. 2001, PASP 113, 240, compare such tests).
+    """
+    k = index - 1
+    count = np.float64(k)
+    mean = first_sums[k] / count
+    weight = second_sums[k] - count * mean * mean
+    gap_s = times_s[k] - times_s[k - 1]
+    mean_s, inverse, pending_s = np.float32(mean), np.float32(1.0 / weight), np.float32(times_s[k])
+    step_s, noise2, limit2 = np.float32(gap_s), np.float32(settings[0]), np.float32(settings[2])
+    photon, time_s = np.float32(settings[1] * gap_s), np.float32(times_s[index])
+    for y in range(signal.shape[0]):
+        for block in range(slow.shape[1]):
+            a, b = block * BLOCK, min((block + 1) * BLOCK, signal.shape[1])
+            if slow[y, block] == 0:
+                if _is_quiet(
+                    previous[y, a:b],
+                    pending[y, a:b],
+                    moments[0, y, a:b],
+                    moments[1, y, a:b],
+                    pending_s,
+                    mean_s,
+                    inverse,
+                    step_s,
+                    noise2,
+                    photon,
+                    limit2,
+                ):
+                    _add_all(signal[y, a:b], time_s, store[y, a:b], moments[0, y, a:b], moments[1, y, a:b])
+                    continue
+                slow[y, block] = 1
+                _begin_slow(first_bad[y, a:b], start[y, a:b], closed[:, y, a:b])
+            for x in range(a, b):
+                now = signal[y, x]
+                waiting = pending[y, x]
+                if first_bad[y, x] == NEVER and start[y, x] == 0:
+                    # Most pixels of a slow block: nothing has happened to them yet.
+                    s_before, t_before = moments[0, y, x] - waiting, moments[1, y, x] - pending_s * waiting
+                    flux32 = (t_before - mean_s * s_before) * inverse
+                    excess = waiting - previous[y, x] - flux32 * step_s
+                    if excess * excess <= limit2 * (noise2 + max(flux32, np.float32(0.0)) * photon):
+                        moments[0, y, x] += now
+                        moments[1, y, x] += time_s * now
+                        store[y, x] = now
+                        continue
+                if first_bad[y, x] >= index:
+                    s_before = moments[0, y, x] - waiting
+                    t_before = moments[1, y, x] - times_s[k] * waiting
+                    flux = _flux(y, x, k, s_before, t_before, start[y, x], first_sums, second_sums, closed)
+                    saturates = first_bad[y, x] == index
+                    if flux == flux:
+                        _settle(
+                            y,
+                            x,
+                            index,
+                            now,
+                            previous[y, x],
+                            waiting,
+                            flux,
+                            saturates,
+                            times_s,
+                            first_sums,
+                            second_sums,
+                            settings,
+                            moments,
+                            start,
+                            closed,
+                            marks,
+                            pending,
+                        )
+                    if not saturates:
+                        moments[0, y, x] += now
+                        moments[1, y, x] += time_s * now
+                store[y, x] = now
+
+
+@kernel
+def begin(
+    signal,
+    first,
+    second,
+    third,
+    times_s,
+    first_sums,
+    second_sums,
+    settings,
+    moments,
+    first_bad,
+    start,
+    closed,
+    marks,
+    slow,
+):
+    """Judge the first two steps of a ramp when its fourth read is there, and add that read, which is pending.
+
+    The median of the first three steps predicts them: no single hit can spoil it.
+
+    Parameters
+    ----------
+    signal
+        Signal of the fourth read [DN], float32, (y, x).
+    first, second, third
+        Signals of the reads before it [DN]; `first` is overwritten with `signal`, the others are corrected where
+        a read was bad.
+    times_s, first_sums, second_sums, settings, moments, first_bad, start, closed, marks, slow
+        As in `advance`.
+    """
+    gaps = np.empty(3, np.float32)
+    for i in range(3):
+        gaps[i] = times_s[i + 1] - times_s[i]
+    noise2, photon = np.float32(settings[0]), np.float32(settings[1])
+    limit2, time_s = np.float32(settings[2] * FIRST_STEPS), np.float32(times_s[3])
+    for y in range(signal.shape[0]):
+        for block in range(slow.shape[1]):
+            a, b = block * BLOCK, min((block + 1) * BLOCK, signal.shape[1])
+            if slow[y, block] == 0:
+                if _first_steps_quiet(
+                    first[y, a:b], second[y, a:b], third[y, a:b], signal[y, a:b], gaps, noise2, photon, limit2
+                ):
+                    _add_all(signal[y, a:b], time_s, first[y, a:b], moments[0, y, a:b], moments[1, y, a:b])
+                    continue
+                slow[y, block] = 1
+                _begin_slow(first_bad[y, a:b], start[y, a:b], closed[:, y, a:b])
+            for x in range(a, b):
+                now = signal[y, x]
+                bad_from = first_bad[y, x]
+                if bad_from == NEVER and _first_steps_quiet(
+                    first[y, x : x + 1],
+                    second[y, x : x + 1],
+                    third[y, x : x + 1],
+                    signal[y, x : x + 1],
+                    gaps,
+                    noise2,
+                    photon,
+                    limit2,
+                ):
+                    moments[0, y, x] += now
+                    moments[1, y, x] += time_s * now
+                elif bad_from >= 3:
+                    one = (second[y, x] - first[y, x]) / gaps[0]
+                    two = (third[y, x] - second[y, x]) / gaps[1]
+                    three = (now - third[y, x]) / gaps[2]
+                    flux = _median(one, two, three) if bad_from > 3 else min(one, two)
+                    moments[0, y, x] = first[y, x] + second[y, x]
+                    moments[1, y, x] = times_s[0] * first[y, x] + times_s[1] * second[y, x]
+                    _settle(
+                        y,
+                        x,
+                        2,
+                        third[y, x],
+                        first[y, x],
+                        second[y, x],
+                        flux,
+                        False,
+                        times_s,
+                        first_sums,
+                        second_sums,
+                        settings,
+                        moments,
+                        start,
+                        closed,
+                        marks,
+                        second,
+                    )
+                    moments[0, y, x] += third[y, x]
+                    moments[1, y, x] += times_s[2] * third[y, x]
+                    if start[y, x] < 2:  # else the step into the third read was the way back of a bad second one
+                        _settle(
+                            y,
+                            x,
+                            3,
+                            now,
+                            second[y, x],
+                            third[y, x],
+                            flux,
+                            bad_from == 3,
+                            times_s,
+                            first_sums,
+                            second_sums,
+                            settings,
+                            moments,
+                            start,
+                            closed,
+                            marks,
+                            third,
+                        )
+                    if bad_from > 3:
+                        moments[0, y, x] += now
+                        moments[1, y, x] += time_s * now
+                first[y, x] = now
+
+
+@kernel
+def settle_last(
+    previous,
+    pending,
+    index,
+    times_s,
+    first_sums,
+    second_sums,
+    settings,
+    moments,
+    first_bad,
+    start,
+    closed,
+    marks,
+    slow,
+):
+    """Judge the last read of a ramp, which nothing follows: a step into it is a jump.
+
+    Parameters
+    ----------
+    previous, pending
+        Signals of the two last reads [DN], float32, (y, x).
+    index
+        Number of reads used.
+    times_s, first_sums, second_sums, settings, moments, first_bad, start, closed, marks, slow
+        As in `advance`.
+    """
+    k = index - 1
+    count = np.float64(k)
+    mean = first_sums[k] / count
+    weight = second_sums[k] - count * mean * mean
+    gap_s = times_s[k] - times_s[k - 1]
+    mean_s, inverse, pending_s = np.float32(mean), np.float32(1.0 / weight), np.float32(times_s[k])
+    step_s, noise2, limit2 = np.float32(gap_s), np.float32(settings[0]), np.float32(settings[2])
+    photon = np.float32(settings[1] * gap_s)
+    for y in range(pending.shape[0]):
+        for block in range(slow.shape[1]):
+            a, b = block * BLOCK, min((block + 1) * BLOCK, pending.shape[1])
+            if slow[y, block] == 0:
+                if _is_quiet(
+                    previous[y, a:b],
+                    pending[y, a:b],
+                    moments[0, y, a:b],
+                    moments[1, y, a:b],
+                    pending_s,
+                    mean_s,
+                    inverse,
+                    step_s,
+                    noise2,
+                    photon,
+                    limit2,
+                ):
+                    continue
+                slow[y, block] = 1
+                _begin_slow(first_bad[y, a:b], start[y, a:b], closed[:, y, a:b])
+            for x in range(a, b):
+                if first_bad[y, x] < index or start[y, x] > k:
+                    continue
+                s_before = moments[0, y, x] - pending[y, x]
+                t_before = moments[1, y, x] - times_s[k] * pending[y, x]
+                flux = _flux(y, x, k, s_before, t_before, start[y, x], first_sums, second_sums, closed)
+                if not flux == flux:
+                    continue
+                if _beyond(
+                    pending[y, x] - previous[y, x] - flux * gap_s, flux, gap_s, settings[0], settings[1], settings[2]
+                ):
+                    _close(y, x, start[y, x], k, s_before, t_before, times_s, first_sums, second_sums, closed)
+                    start[y, x] = k
+                    moments[0, y, x] = pending[y, x]
+                    moments[1, y, x] = times_s[k] * pending[y, x]
+                    marks[y, x] |= JUMP
