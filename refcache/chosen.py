@@ -6,7 +6,7 @@ all: what speaks against it makes it STALE instead of MISMATCH or DUMMY, and is 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from refcache.cards import mismatch, read_mode
@@ -110,6 +110,12 @@ def missing(reftype: str, note: str, name: str = "") -> Chosen:
 def not_applicable(reftype: str, note: str) -> Chosen:
     """Return the choice where the step is to be left out."""
     return Chosen(reftype, "NA", None, None, note[:MAX_NOTE])
+
+
+def noted(chosen: Chosen, note: str) -> Chosen:
+    """Return a choice with a further note, whatever its status."""
+    notes = f"{chosen.note}; {note}" if chosen.note else note
+    return replace(chosen, note=notes[:MAX_NOTE])
 
 
 def judge(

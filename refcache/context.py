@@ -6,6 +6,7 @@ is raised when, and each time, that instrument or type is asked for.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
@@ -13,23 +14,47 @@ from typing import TypeVar
 from refcache.errors import BadInputError, BadRulesError, UnknownError
 from refcache.mappings import MappingFile, SelectorRules, load_mapping
 from refcache.rmaps import NA_WORDS, OMIT_WORDS, NotApplicable, Omitted, Rmap, Selection, special
-from refcache.values import UNDEFINED, SetupValue, crds_header
+from refcache.values import UNDEFINED, crds_header
 
 Loaded = TypeVar("Loaded")
+
+# Where CRDS looks for the instrument's name, after the key that the context gives.
+_INSTRUMENT_KEYS = (
+    *("INSTRUME", "META.INSTRUMENT.NAME", "META_INSTRUMENT_NAME", "INSTRUMENT", "ROMAN.META.INSTRUMENT.NAME"),
+    *("META.INSTRUMENT.TYPE", "META_INSTRUMENT_TYPE"),
+)
+_INSTRUMENT_NAMES = {"wfii": "wfpc2"}
 
 
 @dataclass(frozen=True)
 class Instrument:
-    """The reference types of one instrument, by lower-case name: rules, a special word, or why there are none."""
+    """The reference types of one instrument.
+
+    Attributes
+    ----------
+    name
+        File name of its mapping.
+    types
+        By lower-case name: rules, a special word, or why there are none.
+    own_keys
+        Header keys that the instrument's mapping itself names.
+    """
 
     name: str
     types: Mapping[str, Rmap | str | BadRulesError]
+    own_keys: tuple[str, ...] = ()
 
-    def keys(self) -> Iterator[str]:
-        """Return the header keys of all its types, some more than once."""
-        for rules in self.types.values():
-            if isinstance(rules, Rmap):
-                yield from rules.keys
+    @cached_property
+    def keys(self) -> frozenset[str]:
+        """Header keys of all its types and its own, as they are written."""
+        rmaps = (rules for rules in self.types.values() if isinstance(rules, Rmap))
+        return frozenset(self.own_keys).union(*(rules.keys for rules in rmaps))
+
+    @cached_property
+    def broken(self) -> BadRulesError | None:
+        """The first of its types' errors, by name of the type."""
+        errors = (self.types[name] for name in sorted(self.types))
+        return next((error for error in errors if isinstance(error, BadRulesError)), None)
 
     def type(self, reftype: str) -> Rmap | NotApplicable | Omitted:
         """Return the rules of a type.
@@ -108,7 +133,7 @@ class CrdsContext:
             return load_mapping(folder, below, check_sha1)
 
         if name.endswith(".pmap"):
-            instruments = _each(_names(top), lambda below: _instrument(load(below), load))
+            instruments = _each(_names(top, ".imap"), lambda below: _instrument(load(below), load))
             return cls(name, top.sha1, check_sha1, folder_name, _instrument_key(top), instruments)
         if name.endswith(".imap"):
             alone = _instrument(top, load)
@@ -117,7 +142,9 @@ class CrdsContext:
             alone = Instrument(name, MappingProxyType({rmap.filekind: rmap}))
         return cls(name, top.sha1, check_sha1, folder_name, "", MappingProxyType({"": alone}))
 
-    def select(self, header: Mapping[str, SetupValue], reftype: str) -> Selection:
+    def select(
+        self, header: Mapping[str, object], reftype: str, strict: bool = False, past_only: bool = False
+    ) -> Selection:
         """Choose a reference.
 
         Parameters
@@ -126,21 +153,31 @@ class CrdsContext:
             Values by CRDS's keys, in any case; missing ones are UNDEFINED.
         reftype
             CRDS's type, in any case.
+        strict
+            Whether a broken mapping is an error for every type of its instrument, as in CRDS.
+        past_only
+            Whether ClosestTime takes the nearest of the dates that are not after the header's.
 
         Raises
         ------
         SelectionError
             If there is no answer; `family` says in which of the five ways.
         """
-        normalised = crds_header(header)
-        instrument = self._instrument(normalised.get(self.instrument_key, UNDEFINED))
+        texts = {str(key).upper(): str(value) for key, value in header.items()}
+        name = self._instrument_name(texts) if self.instrument_key else ""
+        instrument = self._instrument(name if strict else name.strip())
         if not isinstance(instrument, Instrument):
+            if strict:
+                raise BadRulesError(self.name, f"{instrument.why}, which CRDS cannot use; name an .imap instead")
             return instrument
+        if strict and instrument.broken is not None:
+            raise instrument.broken
+        keys = {key.upper() for key in instrument.keys} | ({self.instrument_key} - {""})
+        asked = crds_header({key: texts.get(key, UNDEFINED) for key in keys})
+        if strict and self.instrument_key:
+            self._instrument_name(asked)  # CRDS looks again, among the keys that the rules know
         rules = instrument.type(reftype)
-        if not isinstance(rules, Rmap):
-            return rules
-        keys = {*instrument.keys(), self.instrument_key} - {""}
-        return rules.select({key: normalised.get(key.upper(), UNDEFINED) for key in keys})
+        return rules.select(asked, past_only) if isinstance(rules, Rmap) else rules
 
     def rules(self, instrument: str, reftype: str) -> Rmap | NotApplicable | Omitted:
         """Return the rules of a type of an instrument; errors as in `select`."""
@@ -155,7 +192,7 @@ class CrdsContext:
     def keys(self, instrument: str) -> tuple[str, ...]:
         """Return the header keys that an instrument's rules may look at, upper case, with the instrument's own."""
         found = self.instruments.get(instrument.lower() if self.instrument_key else "")
-        own = found.keys() if isinstance(found, Instrument) else ()
+        own = found.keys if isinstance(found, Instrument) else ()
         return tuple(sorted({key.upper() for key in own} | ({self.instrument_key} - {""})))
 
     def problems(self) -> Iterator[BadRulesError]:
@@ -166,10 +203,15 @@ class CrdsContext:
             elif isinstance(instrument, Instrument):
                 yield from (rules for rules in instrument.types.values() if isinstance(rules, BadRulesError))
 
+    def _instrument_name(self, header: Mapping[str, str]) -> str:
+        for key in (self.instrument_key, *_INSTRUMENT_KEYS):
+            if header.get(key, UNDEFINED).upper() != UNDEFINED:
+                return header[key]
+        raise BadInputError(f"the header has no {self.instrument_key}; {self.name} needs the instrument's name")
+
     def _instrument(self, name: str) -> Instrument | NotApplicable | Omitted:
-        if self.instrument_key and name.upper() == UNDEFINED:
-            raise BadInputError(f"the header has no {self.instrument_key}; {self.name} needs the instrument's name")
-        found = self.instruments.get(name.lower() if self.instrument_key else "")
+        known = name.lower() if self.instrument_key else ""
+        found = self.instruments.get(_INSTRUMENT_NAMES.get(known, known))
         if found is None:
             raise UnknownError("instrument", name, self.name, self.instruments)
         if isinstance(found, BadRulesError):
@@ -182,7 +224,10 @@ class CrdsContext:
 
 
 def _instrument(mapping: MappingFile, load: Callable[[str], MappingFile]) -> Instrument:
-    return Instrument(mapping.name, _each(_names(mapping), lambda below: Rmap(load(below))))
+    types = _each(_names(mapping, ".rmap"), lambda below: Rmap(load(below)))
+    extra = mapping.header.get("extra_keys", ())
+    own = (*mapping.parkey, *(extra if isinstance(extra, tuple) else (extra,)))
+    return Instrument(mapping.name, types, tuple(key for key in own if isinstance(key, str)))
 
 
 def _each(names: Mapping[str, str], load: Callable[[str], Loaded]) -> Mapping[str, Loaded | str | BadRulesError]:
@@ -196,8 +241,12 @@ def _each(names: Mapping[str, str], load: Callable[[str], Loaded]) -> Mapping[st
     return MappingProxyType(loaded)
 
 
-def _names(mapping: MappingFile) -> Mapping[str, str]:
+def _names(mapping: MappingFile, suffix: str) -> Mapping[str, str]:
+    """Return the mappings that one names; they are of the next level, so that none can name itself."""
     assert not isinstance(mapping.selector, SelectorRules)  # load_mapping sees to it by the file's suffix
+    for name in mapping.selector.values():
+        if name not in NA_WORDS | OMIT_WORDS and not name.endswith(suffix):
+            raise BadRulesError(mapping.name, f"its selector names {name!r}; it must be a {suffix} file, N/A or OMIT")
     return mapping.selector
 
 

@@ -121,7 +121,7 @@ def parse_mapping(text: str, name: str, check_sha1: bool) -> MappingFile:
         if key not in header:
             raise BadRulesError(name, f"its header has no {key!r}")
     sha1 = mapping_sha1(text)
-    if check_sha1 and header.get("sha1sum") != sha1:
+    if check_sha1 and str(header.get("sha1sum")).lower() != sha1:
         stated = header.get("sha1sum", "missing")
         raise BadRulesError(
             name, f"sha1sum is {stated}, the text has {sha1}; restore the file, or set check_sha1 = false"

@@ -8,11 +8,12 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeGuard
 
 from refcache.cache_paths import cache_path, context_name, reference_path
-from refcache.chosen import Chosen, Exposure, Mode, ReferenceSet, judge, missing, not_applicable
+from refcache.chosen import Chosen, Exposure, Mode, ReferenceSet, judge, missing, not_applicable, noted
 from refcache.context import CrdsContext
-from refcache.dates import utc_of_tai
+from refcache.dates import parse_date, seconds_between, utc_of_tai
 from refcache.errors import BadInputError, NoMatchError, RefcacheError, SelectionError
 from refcache.holding import Holding, Window
 from refcache.references import REFTYPES, Reference
@@ -140,8 +141,9 @@ class ReferenceStore:
         if self._context is None or self._cache is None:
             return missing(reftype, self._no_context)
         instrument = self._instrument(exposure.setup)
+        note = ""
         try:
-            selection = self._select_by_rules(reftype, instrument, exposure)
+            selection, note = self._select_for_now(reftype, instrument, exposure)
             if isinstance(selection, NotApplicable | Omitted):
                 return not_applicable(reftype, selection.why)
             if not isinstance(selection, File):
@@ -149,7 +151,8 @@ class ReferenceStore:
             path = reference_path(self._cache, self._settings, instrument, selection.name)
         except SelectionError as error:
             return missing(reftype, str(error))
-        return self._judged(reftype, path, exposure, selection.date, override=False)
+        chosen = self._judged(reftype, path, exposure, selection.date, override=False)
+        return noted(chosen, note) if note else chosen
 
     def _judged(self, reftype: str, path: Path, exposure: Exposure, rule_date: str, override: bool) -> Chosen:
         try:
@@ -164,18 +167,32 @@ class ReferenceStore:
         window = _window(exposure, reference)
         return reference if window is None else self._holding.get(path, reftype, window)
 
-    def _select_by_rules(self, reftype: str, instrument: str, exposure: Exposure) -> Selection:
+    def _select_for_now(self, reftype: str, instrument: str, exposure: Exposure) -> tuple[Selection, str]:
+        """Return what the rules choose without looking ahead of the exposure, and what was refused for that."""
         assert self._context is not None
         crds_type = self._crds_type(reftype, instrument)
         rules = self._context.rules(instrument, crds_type)
         if not isinstance(rules, Rmap):
-            return rules
+            return rules, ""
+        nearest = self._select_by_rules(crds_type, rules, instrument, exposure, past_only=False)
+        if self._settings.allow_future or not _is_ahead(nearest, exposure.time_ns):
+            return nearest, ""
+        refused = f"{nearest.name} of {nearest.date} is the nearest but from after the exposure (allow_future = false)"
+        try:
+            return self._select_by_rules(crds_type, rules, instrument, exposure, past_only=True), refused
+        except NoMatchError as error:
+            raise NoMatchError(f"{error}; {refused}") from error
+
+    def _select_by_rules(
+        self, crds_type: str, rules: Rmap, instrument: str, exposure: Exposure, past_only: bool
+    ) -> Selection:
+        assert self._context is not None
         keys, key_of_instrument = self._context.keys(instrument), self._context.instrument_key
 
         def ask(setup: Mapping[str, SetupValue]) -> Selection:
             header = with_aliases(setup, self._settings.aliases, rules.date_keys, _utc(exposure.time_ns))
             header.setdefault(key_of_instrument, instrument)
-            return self._ask(crds_type, tuple((key, header[key]) for key in keys if key in header))
+            return self._ask(crds_type, tuple((key, header[key]) for key in keys if key in header), past_only)
 
         try:
             return ask(exposure.setup)
@@ -184,9 +201,9 @@ class ReferenceStore:
                 raise
             return ask({**exposure.setup, "SUBARRAY": "FULL"})  # the full frame's, of which the window is cut out
 
-    def _ask_rules(self, crds_type: str, values: tuple[tuple[str, SetupValue], ...]) -> Selection:
+    def _ask_rules(self, crds_type: str, values: tuple[tuple[str, SetupValue], ...], past_only: bool) -> Selection:
         assert self._context is not None
-        return self._context.select(dict(values), crds_type)
+        return self._context.select(dict(values), crds_type, past_only=past_only)
 
     def _crds_type(self, reftype: str, instrument: str) -> str:
         """Return the first of the configured CRDS types that the rules have, else the first."""
@@ -242,6 +259,16 @@ def _utc(time_ns: int) -> str:
         return utc_of_tai(time_ns).replace(tzinfo=None).isoformat()
     except OverflowError:
         return ""
+
+
+def _is_ahead(selection: Selection, time_ns: int) -> TypeGuard[File]:
+    """Tell whether a file is chosen whose rule is of a date after an instant, TAI [ns]."""
+    if not isinstance(selection, File) or not selection.date:
+        return False
+    try:
+        return seconds_between(parse_date(selection.date), time_ns) < 0
+    except ValueError:
+        return False
 
 
 def _is_subarray(setup: Mapping[str, SetupValue]) -> bool:

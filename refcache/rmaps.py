@@ -5,11 +5,13 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from refcache import hooks
 from refcache.compiler import build_selector
+from refcache.dated import date_parameters
 from refcache.errors import BadRulesError, SelectionError
 from refcache.expressions import compile_expression, evaluate, expression_names
-from refcache.mappings import Literal, MappingFile
-from refcache.selectors import Found, Selector, date_parameters
+from refcache.mappings import Choice, Literal, MappingFile, SelectorRules
+from refcache.selectors import Found, Selector, Terminal
 from refcache.values import NA, UNDEFINED
 
 logger = logging.getLogger(__name__)
@@ -28,9 +30,9 @@ class File:
 
 @dataclass(frozen=True)
 class Files:
-    """Several files at once: rules that end in a tuple, or rules of equal weight without dates."""
+    """Several files at once: a tuple in the rules, the two of a Bracket, or rules of equal weight without dates."""
 
-    names: tuple[str, ...]
+    names: tuple[Terminal, ...]
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,8 @@ class Rmap:
         Header keys that its rules and conditions may look at.
     date_keys
         Those of them that hold the date: one, or date and time; () without dates.
+    looks_ahead
+        Whether a rule can choose a file of a date after the header's (ClosestTime).
     """
 
     def __init__(self, mapping: MappingFile) -> None:
@@ -94,15 +98,26 @@ class Rmap:
         self.filekind = mapping.text_value("filekind", "")
         self.keys = _required_keys(mapping)
         self._selector: Selector = build_selector(mapping)
+        self.looks_ahead = _has_closest_time(mapping.selector)
+        self._past = build_selector(mapping, past_only=True) if self.looks_ahead else self._selector
         self.date_keys = date_parameters(self._selector)
         self._optional = mapping.text_value("reffile_required", "none").upper() not in ("YES", "NONE")
         self._omit = self._condition(mapping, "rmap_omit")
         self._relevant = self._condition(mapping, "rmap_relevance")
         self._comments = frozenset(str(key).lower() for key in _tuple(mapping.header.get("comment_parkeys")))
         self._key_relevant = self._key_conditions(mapping)
+        self._observatory = mapping.text_value("observatory", "")
+        self._precondition, self._fallback = hooks.precondition(mapping), hooks.fallback(mapping)
 
-    def select(self, header: Mapping[str, str]) -> Selection:
-        """Return what the rules choose for a header of normalised values with every key of the instrument.
+    def select(self, header: Mapping[str, str], past_only: bool = False) -> Selection:
+        """Return what the rules choose for a header.
+
+        Parameters
+        ----------
+        header
+            Normalised values of every key of the instrument, by key in upper case.
+        past_only
+            Whether ClosestTime takes the nearest of the dates that are not after the header's.
 
         Raises
         ------
@@ -114,21 +129,32 @@ class Rmap:
             return Omitted(f"rmap_omit of {self.name}")
         if self._relevant is not None and not self._holds(self._relevant, names, default=True):
             return NotApplicable(f"rmap_relevance of {self.name}")
-        reduced = self._without_irrelevant(header)
         try:
-            found = self._selector.choose(reduced)
+            return self._result(self._choose(self._past if past_only else self._selector, header))
+        except _NotNeededError as reason:
+            return NotApplicable(str(reason))
+
+    def _choose(self, selector: Selector, header: Mapping[str, str]) -> Found:
+        first = self._without_irrelevant(self._precondition(header) if self._precondition else header)
+        try:
+            return selector.choose(first)
         except SelectionError as error:
-            if not self._optional:
-                raise
-            return NotApplicable(f"{self.name} does not require a file, and {error}")
-        return self._result(found)
+            if hooks.needs_none(self._observatory, first):
+                raise _NotNeededError(f"{self.name}: such an exposure needs none, and {error}") from error
+            try:
+                if self._fallback is None:
+                    raise
+                return selector.choose(self._without_irrelevant(self._fallback(header)))
+            except SelectionError as last:
+                if not self._optional:
+                    raise
+                raise _NotNeededError(f"{self.name} does not require a file, and {last}") from last
 
     def file_names(self) -> Iterator[str]:
         """Return the name of each file that can be chosen, latest rules first, each once."""
         seen: set[str] = set()
         for found in self._selector.outcomes():
-            values = found.value.values() if isinstance(found.value, Mapping) else found.value
-            for name in (values,) if isinstance(values, str) else values:
+            for name in _names(found.value):
                 if name not in seen and special(name, "") is None:
                     seen.add(name)
                     yield name
@@ -181,12 +207,31 @@ class Rmap:
             raise BadRulesError(self.name, f"{what}: {error}") from error
 
 
+class _NotNeededError(Exception):
+    """No reference was found, and none is needed; says why."""
+
+
+def _names(value: Terminal) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    else:
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from _names(part)
+
+
+def _has_closest_time(choice: Choice | Mapping[str, str]) -> bool:
+    if not isinstance(choice, SelectorRules):
+        return False
+    return choice.kind == "ClosestTime" or any(_has_closest_time(below) for _, below in choice.rules)
+
+
 def _required_keys(mapping: MappingFile) -> tuple[str, ...]:
     switch = mapping.text_value("reffile_switch", "none").upper()
     switches = () if switch == "NONE" else (switch,)
     groups = [_tuple(group) for group in mapping.parkey]
     keys = [key for group in groups for key in group]
-    return tuple(str(key) for key in (*keys, *switches, *_tuple(mapping.header.get("extra_keys"))))
+    of_observatory = hooks.EXTRA_KEYS.get(mapping.text_value("observatory", ""), ())
+    return tuple(str(key) for key in (*keys, *switches, *_tuple(mapping.header.get("extra_keys")), *of_observatory))
 
 
 def _tuple(value: Literal) -> tuple[Literal, ...]:

@@ -1,23 +1,24 @@
-"""Match and UseAfter: from a header to a reference's name, as CRDS does it.
+"""What every selector shares, and Match: from a header to a reference's name, as CRDS does it.
 
 `compiler` turns a mapping's rules into these frozen selectors once; `choose` is then a pure function of
-the header. A further kind of selector is a class with `choose` and `outcomes`, and a builder there.
+the header. The selectors by date and version are in `dated`, those by number in `numbered`.
 """
 
-from bisect import bisect_right
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from operator import itemgetter
-from typing import Protocol
 
-from refcache.dates import crds_text, parse_date
-from refcache.errors import AmbiguousError, BadInputError, NoMatchError
+from refcache.errors import AmbiguousError, BadInputError, BadRulesError, NoMatchError
 from refcache.mappings import Literal
 from refcache.matchers import Matcher, is_special
 from refcache.values import ANY, NA, UNDEFINED, normalise
 
-Terminal = str | tuple[str, ...] | Mapping[str, str]
+Terminal = str | tuple["Terminal", ...] | Mapping[str, str]
 """What the rules end in: a file name or a special word, several names, or names by word."""
+
+MAX_SUBSTITUTIONS = 50
+"""Words that stand for words: more in a row go round in a circle."""
 
 
 @dataclass(frozen=True)
@@ -29,26 +30,63 @@ class Found:
     value
         What the last rule says.
     date
-        The date of the UseAfter rule on the way; "" without one.
+        The date of the UseAfter or ClosestTime rule on the way; "" without one.
     """
 
     value: Terminal
     date: str = ""
 
 
-class Selector(Protocol):
+class Selector(ABC):
     """A compiled selector."""
 
+    name: str
+    parameters: tuple[str, ...]
+
+    @abstractmethod
     def choose(self, header: Mapping[str, str]) -> Found:
         """Return where the header leads, or raise a `SelectionError`."""
-        ...
+
+    @abstractmethod
+    def below(self) -> Iterator["tuple[str, Leaf]"]:
+        """Return date ("" without one) and leaf of each rule, latest first."""
 
     def outcomes(self) -> Iterator[Found]:
         """Return everything that can be chosen, once for each rule."""
-        ...
+        for date, leaf in self.below():
+            for found in leaf.outcomes() if isinstance(leaf, Selector) else (Found(leaf),):
+                yield Found(found.value, found.date or date)
+
+    def merged(self, other: "Leaf") -> "Selector":  # noqa: ARG002
+        """Return one selector for the rules of both, which fit equally well.
+
+        Raises
+        ------
+        AmbiguousError
+            If they cannot be merged; so it is for all but those by date and version.
+        """
+        raise AmbiguousError(f"rules of {self.name} fit equally well and lead to selectors that do not merge")
 
 
 Leaf = Selector | Terminal
+
+
+@dataclass(frozen=True)
+class BrokenSelector(Selector):
+    """Rules that were read but cannot be followed: they are an error when they are reached, as in CRDS."""
+
+    name: str
+    parameters: tuple[str, ...]
+    why: str
+    line: int
+
+    def choose(self, header: Mapping[str, str]) -> Found:  # noqa: ARG002
+        """Raise `BadRulesError`."""
+        raise BadRulesError(self.name, self.why, self.line)
+
+    def below(self) -> Iterator[tuple[str, Leaf]]:
+        """Return nothing."""
+        return iter(())
 
 
 @dataclass(frozen=True)
@@ -61,7 +99,7 @@ class MatchRule:
 
 
 @dataclass(frozen=True)
-class MatchSelector:
+class MatchSelector(Selector):
     """Chooses the rule that fits in most columns.
 
     Attributes
@@ -98,19 +136,20 @@ class MatchSelector:
             If rules of equal weight may not, or cannot, be merged.
         """
         for parameter, known in zip(self.parameters, self.known, strict=True):
+            if parameter not in header and NA not in (known or ()):
+                raise BadInputError(f"the header has no {parameter}; {self.name} needs it, in upper case")
             self._validate(parameter, header.get(parameter, UNDEFINED), known)
         for rules in self._by_weight(header):
             try:
-                return _follow(self._one_leaf(rules), header)
+                return follow(self._one_leaf(rules), header)
             except NoMatchError:
                 continue
         asked = ", ".join(f"{key}={header.get(key, UNDEFINED)}" for key in self.parameters)
         raise NoMatchError(f"no rule of {self.name} matches {asked or 'an empty key'} at the given date")
 
-    def outcomes(self) -> Iterator[Found]:
-        """Return everything that can be chosen, once for each rule."""
-        for rule in self.rules:
-            yield from _outcomes(rule.leaf)
+    def below(self) -> Iterator[tuple[str, Leaf]]:
+        """Return the leaf of each rule."""
+        return (("", rule.leaf) for rule in self.rules)
 
     def _by_weight(self, header: Mapping[str, str]) -> list[list[MatchRule]]:
         weights: dict[int, list[MatchRule]] = {}
@@ -128,113 +167,50 @@ class MatchSelector:
         if not self.merge:
             keys = " and ".join(str(rule.key) for rule in rules)
             raise AmbiguousError(f"{keys} of {self.name} fit equally well and it has merge_overlaps = False")
-        if isinstance(leaf, UseAfterSelector):
+        if isinstance(leaf, Selector):
             for rule in rules[1:]:
                 leaf = leaf.merged(rule.leaf)
             return leaf
-        names = tuple(rule.leaf for rule in rules if isinstance(rule.leaf, str))
-        if len(names) != len(rules):
+        leaves = [rule.leaf for rule in rules]
+        names = tuple(leaf for leaf in leaves if not isinstance(leaf, Selector))
+        if len(names) != len(leaves):
             raise AmbiguousError(f"{rules[0].key} and {rules[1].key} of {self.name} fit equally well; cannot merge")
         return names
 
-    def _validate(self, parameter: str, value: str, known: frozenset[str] | None) -> None:
-        tried = [value]
-        while not _is_known(tried[-1], known):
-            substitute = self.substitutions.get(parameter, {}).get(tried[-1])
-            if not isinstance(substitute, str) or substitute in tried:
+    def _validate(self, parameter: str, value: str, known: frozenset[str] | None, nesting: int = 0) -> None:
+        """Refuse a value that the column does not list; the order of the exceptions from that is CRDS's."""
+        if _is_let_through(value, known):
+            return
+        if value.startswith("NOT"):
+            self._validate(parameter, value[len("NOT") :].strip(), known, nesting + 1)
+        elif is_special(value) or value in (ANY, "ANY", NA):
+            return
+        elif known is not None and len(known) == 1 and ":" in (only := next(iter(known))):
+            self._validate_range(parameter, value, only)
+        else:
+            substitute = self.substitutions.get(parameter, {}).get(value)
+            if not isinstance(substitute, str) or nesting > MAX_SUBSTITUTIONS:
                 covered = ", ".join(sorted(known or ()))
                 raise BadInputError(f"{parameter}={value!r} is not known to {self.name}; its rules cover {covered}")
-            tried.append(substitute)
+            self._validate(parameter, substitute, known, nesting + 1)
 
-
-@dataclass(frozen=True)
-class UseAfterSelector:
-    """Chooses the latest rule whose date is not after the header's.
-
-    Attributes
-    ----------
-    parameters
-        Header keys of the date: one, or date and time.
-    dates
-        Of the rules, ascending, as text: CRDS compares them so, and the header's date in its own form.
-    leaves
-        One for each date.
-    """
-
-    name: str
-    parameters: tuple[str, ...]
-    dates: tuple[str, ...]
-    leaves: tuple[Leaf, ...] = field(repr=False)
-
-    def choose(self, header: Mapping[str, str]) -> Found:
-        """Return the choice of the latest date that is not after the header's.
-
-        Raises
-        ------
-        BadInputError
-            If the header's date is undefined or no date.
-        NoMatchError
-            If every rule is later.
-        """
-        date = self._date(header)
-        index = bisect_right(self.dates, date) - 1
-        if index < 0:
-            first = f"its first is of {self.dates[0]}" if self.dates else "it has none"
-            raise NoMatchError(f"no rule of {self.name} is for {date} or before; {first}")
-        found = _follow(self.leaves[index], header)
-        return Found(found.value, found.date or self.dates[index])
-
-    def outcomes(self) -> Iterator[Found]:
-        """Return everything that can be chosen, latest first."""
-        for date, leaf in zip(reversed(self.dates), reversed(self.leaves), strict=True):
-            for found in _outcomes(leaf):
-                yield Found(found.value, found.date or date)
-
-    def merged(self, other: Leaf) -> "UseAfterSelector":
-        """Return the rules of both; at the same date the greater file name, that is the newer file, wins.
-
-        Raises
-        ------
-        AmbiguousError
-            If the other is no UseAfter, or leads to selectors at the same date.
-        """
-        if not isinstance(other, UseAfterSelector):
-            raise AmbiguousError(f"rules of {self.name} fit equally well, and one has no dates to merge them by")
-        rules = dict(zip(self.dates, self.leaves, strict=True))
-        for date, leaf in zip(other.dates, other.leaves, strict=True):
-            own = rules.get(date)
-            if own is not None and not (isinstance(own, str) and isinstance(leaf, str)):
-                raise AmbiguousError(f"rules of {self.name} fit equally well at {date}; only file names merge")
-            rules[date] = leaf if own is None or str(leaf) > str(own) else own
-        dates = tuple(sorted(rules))
-        return UseAfterSelector(self.name, self.parameters, dates, tuple(rules[date] for date in dates))
-
-    def _date(self, header: Mapping[str, str]) -> str:
-        parts = [header.get(parameter, UNDEFINED).strip() for parameter in self.parameters]
-        if UNDEFINED in parts:
-            missing = self.parameters[parts.index(UNDEFINED)]
-            raise BadInputError(f"{missing} is undefined; {self.name} needs the date of the exposure")
+    def _validate_range(self, parameter: str, value: str, limits: str) -> None:
+        """Read the only key of a column, `low:high`, as a range, as CRDS does for the sake of its tables of values."""
         try:
-            return crds_text(parse_date(" ".join(parts).strip()))
-        except ValueError as error:
-            raise BadInputError(f"{' and '.join(self.parameters)} for {self.name}: {error}") from error
+            low, high = map(float, limits.split(":"))
+        except ValueError:
+            raise BadRulesError(self.name, f"the only key of {parameter}, {limits!r}, is no range low:high") from None
+        try:
+            inside = low <= float(value) <= high
+        except ValueError:
+            inside = False
+        if not inside:
+            raise BadInputError(f"{parameter}={value!r} is not in the range {limits} that {self.name} covers")
 
 
-def date_parameters(selector: Selector | Terminal) -> tuple[str, ...]:
-    """Return the header keys that the first UseAfter below takes its date from; () without one."""
-    if isinstance(selector, UseAfterSelector):
-        return selector.parameters
-    rules = selector.rules if isinstance(selector, MatchSelector) else ()
-    return next((keys for keys in (date_parameters(rule.leaf) for rule in rules) if keys), ())
-
-
-def _is_known(value: str, known: frozenset[str] | None) -> bool:
-    """Tell whether a header value can be asked about: it is listed, or its column or itself is no plain value."""
-    if not known or value in known or normalise(value) in known or known & {ANY, "ANY", NA}:
-        return True
-    if value.startswith("NOT"):
-        return _is_known(value[len("NOT") :].strip(), known)
-    return value in (ANY, "ANY", NA) or is_special(value)
+def _is_let_through(value: str, known: frozenset[str] | None) -> bool:
+    """Tell whether a value is listed, or its column has a key that takes any value."""
+    return not known or value in known or normalise(value) in known or bool(known & {ANY, "ANY", NA})
 
 
 def _weight(rule: MatchRule, values: list[str]) -> int | None:
@@ -247,12 +223,6 @@ def _weight(rule: MatchRule, values: list[str]) -> int | None:
     return weight
 
 
-def _follow(leaf: Leaf, header: Mapping[str, str]) -> Found:
-    return Found(leaf) if isinstance(leaf, str | tuple | Mapping) else leaf.choose(header)
-
-
-def _outcomes(leaf: Leaf) -> Iterator[Found]:
-    if isinstance(leaf, str | tuple | Mapping):
-        yield Found(leaf)
-    else:
-        yield from leaf.outcomes()
+def follow(leaf: Leaf, header: Mapping[str, str]) -> Found:
+    """Return where a rule's leaf leads."""
+    return leaf.choose(header) if isinstance(leaf, Selector) else Found(leaf)

@@ -25,6 +25,8 @@ class RefcacheSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Whose references are loaded first, and which setups without an instrument's name belong to.
     check_sha1
         Whether mappings must have the checksum that they state.
+    allow_future
+        Whether a reference whose rule is of a date after the exposure may be taken, where it is the nearest.
     memory_mb
         Bound on the arrays held [MiB].
     override
@@ -40,6 +42,7 @@ class RefcacheSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     observatory: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]+\Z")]
     instrument: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]+\Z")]
     check_sha1: bool
+    allow_future: bool
     memory_mb: Annotated[int, Meta(ge=1)]
     override: dict[str, str]
     aliases: dict[str, str]

@@ -26,7 +26,7 @@ def normalise(value: object) -> str:
     return _SAME.get(text, text)
 
 
-def crds_header(header: Mapping[str, SetupValue]) -> dict[str, str]:
+def crds_header(header: Mapping[str, object]) -> dict[str, str]:
     """Return a header with upper-case keys and normalised values, which the rules can be asked with."""
     return {key.upper(): normalise(value) for key, value in header.items()}
 

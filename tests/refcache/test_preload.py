@@ -354,3 +354,27 @@ def test_a_frame_keeps_its_reference_whatever_happens_to_the_file(tmp_path: Path
     assert isinstance(before.reference, Dark)
     assert after.reference is before.reference
     assert np.isfinite(before.reference.rate).all()
+
+
+SKIES = "ClosestTime({ '2027-01-01 10:00:00' : 'early.fits', '2027-01-01 14:30:00' : 'late.fits' })"
+
+
+def test_a_reference_from_the_future_is_refused_unless_the_configuration_allows_it(tmp_path: Path) -> None:
+    write_cache(tmp_path, {"SKY": rmap_text(f"Match({{ 'IMG1' : {SKIES} }})", PARKEY, "SKY")})
+    for name in ("early.fits", "late.fits"):
+        write_reference(tmp_path / "references" / "tmt" / "iris" / name, "sky", USEAFTER="2027-01-01 10:00:00")
+    live, replay = store(tmp_path), store(tmp_path, allow_future=True)
+
+    def sky(chooser: ReferenceStore, time_ns: int) -> Chosen:
+        return chooser.select(SETUP, SHAPE, "utr", time_ns).sky
+
+    chosen = sky(live, NOON + HOUR)
+    assert chosen.name == "early.fits"
+    assert "late.fits of 2027-01-01 14:30:00 is the nearest but from after the exposure" in chosen.note
+    assert sky(replay, NOON + HOUR).name == "late.fits"
+    none_before = sky(live, NOON - 3 * HOUR)
+    assert none_before.status == "MISSING"
+    assert "early.fits of 2027-01-01 10:00:00 is the nearest but from after" in none_before.note
+    assert sky(replay, NOON - 3 * HOUR).name == "early.fits"
+    later = sky(live, NOON + 3 * HOUR)
+    assert (later.name, "is the nearest but" in later.note) == ("late.fits", False)
