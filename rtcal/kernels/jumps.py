@@ -70,15 +70,15 @@ def mark_saturated(read, ceiling_dn, index, first_bad, start, closed, slow):
 
 
 @kernel
-def add(signal, index, time_s, store, moments, first_bad, slow):
+def add(signal, time_s, store, moments, first_bad, slow):
     """Add a read to the sums without a test: the first three reads, and all where jumps are not looked for.
 
     Parameters
     ----------
     signal
         Signal of the read [DN], float32, (y, x).
-    index, time_s
-        Its index among the reads used, and its time [s].
+    time_s
+        Its time [s].
     store
         Float32, (y, x), overwritten with `signal` for the tests of later reads.
     moments, first_bad, slow
