@@ -4,10 +4,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from msgspec.structs import replace as replace_struct
+from numpy.typing import NDArray
 
 from refcache import Chosen, Dark, Flat, Reference, ReferenceSet, Sky
 from rtcal.config import CalibrationSettings
-from rtcal.kernels.flags import DO_NOT_USE
+from rtcal.kernels.flags import BAD_REF_PIXEL, DO_NOT_USE
 from rtcal.steps import ExposureSums, FlagImage, Scaled, border_flags, sample_steps
 from streams.messages import Provenance
 
@@ -25,6 +26,8 @@ class Calibration:
     references: ReferenceSet
     static_dq: FlagImage
     border: int
+    bad_reference: NDArray[np.uint8]
+    """1 where a reference pixel is not to be used."""
 
     @classmethod
     def build(
@@ -35,12 +38,12 @@ class Calibration:
         if old is not None and old.static_dq.shape == shape and old.border == border:
             before = _applied(old.references)
             if len(before) == len(applied) and all(a is b for a, b in zip(before, applied, strict=True)):
-                return cls(references, old.static_dq, border)
+                return cls(references, old.static_dq, border, old.bad_reference)
         dq = border_flags(shape, border)
         for reference in applied:
             dq |= reference.dq
         dq.setflags(write=False)
-        return cls(references, dq, border)
+        return cls(references, dq, border, (dq & BAD_REF_PIXEL != 0).astype(np.uint8))
 
     def provenance(self, sky: "SkyScale | None" = None) -> list[Provenance]:
         """Say for each type what was used, or why nothing was; a refused sky scale shows on the sky."""

@@ -43,6 +43,8 @@ class RampSettings(Struct, frozen=True, forbid_unknown_fields=True):
     mode: Literal["auto", "utr", "cds", "mcds"]
     reads_per_end: Annotated[int, Meta(ge=1, le=1000)]
     saturation_fraction: Annotated[float, Meta(gt=0, le=1)]
+    jump_sigma: Annotated[float, Meta(ge=0, le=100)]
+    reference_pixels: bool
 
     def mode_of(self, header: ReadHeader) -> Mode:
         """Return the estimate to use: the configured one, or the one that READMODE asks for (else UTR)."""
@@ -93,6 +95,7 @@ class DetectorSettings(Struct, frozen=True, forbid_unknown_fields=True):
     read_noise_e: Annotated[float, Meta(gt=0)] | None = None
     saturation_dn: Annotated[float, Meta(gt=0)] | None = None
     reference_border: Annotated[int, Meta(ge=0, le=64)] | None = None
+    channels: Annotated[int, Meta(ge=0, le=64)] | None = None
 
 
 class Detector(Struct, frozen=True):
@@ -102,12 +105,14 @@ class Detector(Struct, frozen=True):
     read_noise_e: float
     saturation_dn: float
     reference_border: int
+    channels: int
 
 
 def detector_of(header: ReadHeader, tables: dict[str, DetectorSettings]) -> Detector:
     """Return a detector's properties: from the read's header, else its table, else DEFAULT.
 
-    A window of the detector (SUBARRAY other than FULL) has no reference border.
+    A window of the detector (SUBARRAY other than FULL) has no reference border. The number of output channels is
+    CHANNELS of the setup where that is there.
     """
     own, default = tables.get(header.detector, DetectorSettings()), tables["DEFAULT"]
 
@@ -124,7 +129,12 @@ def detector_of(header: ReadHeader, tables: dict[str, DetectorSettings]) -> Dete
         read_noise_e=pick("read_noise_e"),
         saturation_dn=pick("saturation_dn"),
         reference_border=int(pick("reference_border")) if full else 0,
+        channels=_count(header.setup.get("CHANNELS"), int(pick("channels"))),
     )
+
+
+def _count(value: object, default: int) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 1024 else default
 
 
 class Settings(Struct, frozen=True):

@@ -11,23 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-FloatTable = NDArray[np.float32]
+FloatTable = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Tables:
-    """What the fit kernels look up by the count k of valid reads, 0 to n; zero below two reads."""
-
-    mean_s: FloatTable
-    inverse: FloatTable
-    """Gain over the sum of squared times [e-/DN/s2]."""
-    weight: FloatTable
-    """Square of the read noise over the read variance [s2]."""
-    photon: FloatTable
-    """Variance of the rate for a flux of 1 e-/s [e-/s]."""
-
-
-def coefficients(times_s: NDArray[np.float64], weights: NDArray[np.float64]) -> tuple[float, float]:
+def coefficients(times_s: FloatTable, weights: FloatTable) -> tuple[float, float]:
     """Return the read-noise and the photon-noise coefficient of a weighted sum of reads.
 
     Parameters
@@ -41,59 +28,65 @@ def coefficients(times_s: NDArray[np.float64], weights: NDArray[np.float64]) -> 
     return float(np.sum(weights**2)), float(np.sum(np.diff(times_s) * tails**2))
 
 
-def slope_tables(times_s: NDArray[np.float64], gain_e_per_dn: float) -> Tables:
-    """Return the tables of the equal-weight least-squares slope for the first k of these reads.
+class Timeline:
+    """The times of the reads used in a ramp, and their running sums.
 
-    Reads may be in any order; the photon term then takes the earliest k times, which is exact for the
-    whole ramp and differs for a pixel that saturated only by the place of a late read.
+    `first_sums[k]` and `second_sums[k]` sum the times and their squares over the reads before k, so the mean and
+    the spread of any run of reads follow from two entries.
     """
-    mean, square = _moments(times_s)
-    usable = (np.arange(len(times_s)) >= 1) & (square > 1e-12)
-    safe = np.where(usable, square, 1.0)
-    columns = (mean, gain_e_per_dn / safe, square, _photon_terms(np.sort(times_s)))
-    return Tables(*(_table(column, usable) for column in columns))
 
+    def __init__(self) -> None:
+        self.times_s: FloatTable = np.empty(0)
+        self.first_sums: FloatTable = np.zeros(1)
+        self.second_sums: FloatTable = np.zeros(1)
 
-def _moments(times_s: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean and sum of squares about it of the first 1, 2, ... times."""
-    centre = times_s.mean()
-    times = times_s - centre
-    k = np.arange(1, len(times) + 1)
-    mean = np.cumsum(times) / k
-    return mean + centre, np.cumsum(times**2) - k * mean**2
+    def __len__(self) -> int:
+        return len(self.times_s)
 
-
-def _photon_terms(times_s: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the photon coefficient of the slope of the first 1, 2, ... of ascending times.
-
-    With `C_m` the sum of the times before read m and `A` the sum of squares, the tail weights are
-    `D_m = (m mean - C_m) / A`, so the coefficient of every k follows from three running sums.
-    """
-    times = times_s - times_s.mean()
-    mean, square = _moments(times)
-    before, steps = np.concatenate(([0.0], np.cumsum(times)[:-1])), np.diff(times, prepend=times[0])
-    m = np.arange(len(times), dtype=np.float64)
-    spread = np.cumsum(steps * before**2) - 2 * mean * np.cumsum(steps * m * before) + mean**2 * np.cumsum(steps * m**2)
-    return np.asarray(spread / np.maximum(square, 1e-12) ** 2)
-
-
-def _table(column: NDArray[np.float64], usable: NDArray[np.bool_]) -> FloatTable:
-    return np.concatenate(([0.0], np.where(usable, column, 0.0))).astype(np.float32)
+    def append(self, time_s: float) -> None:
+        """Add the time of a further read [s]."""
+        self.times_s = np.append(self.times_s, time_s)
+        self.first_sums = np.append(self.first_sums, self.first_sums[-1] + time_s)
+        self.second_sums = np.append(self.second_sums, self.second_sums[-1] + time_s * time_s)
 
 
 @dataclass(frozen=True)
-class Ends:
-    """CDS or MCDS: which reads make the two ends, and the factors of their sums."""
+class Estimate:
+    """The precision of an estimate that uses every read of a ramp; all 0 below two reads."""
 
-    factors: FloatTable
-    """Of the sum of the near end and of the far end [e-/DN/s]."""
-    weight: float
-    photon: float
+    weight: float = 0.0
+    """Square of the read noise over the read variance [s2]."""
+    spread: float = 0.0
+    """Photon variance of the rate for 1 e-/s times the square of the weight [s3]."""
 
 
-def end_factors(
-    times_s: NDArray[np.float64], near: NDArray[np.bool_], far: NDArray[np.bool_], gain_e_per_dn: float
-) -> Ends | None:
+@dataclass(frozen=True)
+class Slope(Estimate):
+    """The equal-weight least-squares slope."""
+
+    mean_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Ends(Estimate):
+    """CDS or MCDS: factors of the sum over the near end and of that over the far end [1/s]."""
+
+    near: float = 0.0
+    far: float = 0.0
+
+
+def slope_of(times_s: FloatTable) -> Slope:
+    """Return the slope of reads at these times [s], in any order."""
+    times_s = np.sort(times_s)
+    centred = times_s - times_s.mean() if len(times_s) else times_s
+    square = float(np.sum(centred**2))
+    if len(times_s) < 2 or square <= 0:
+        return Slope()
+    _, photon = coefficients(times_s, centred / square)
+    return Slope(weight=square, spread=photon * square**2, mean_s=float(times_s.mean()))
+
+
+def ends_of(times_s: FloatTable, near: NDArray[np.bool_], far: NDArray[np.bool_]) -> Ends | None:
     """Return the estimate `(mean far - mean near) / difference of mean times`; None where it has no length.
 
     The ends need not have the same number of reads: a lost read leaves its end shorter.
@@ -103,5 +96,4 @@ def end_factors(
     length = times_s[far].mean() - times_s[near].mean()
     weights = (far / far.sum() - near / near.sum()) / length
     read, photon = coefficients(times_s, weights)
-    factors = np.array([-1.0 / near.sum(), 1.0 / far.sum()]) * gain_e_per_dn / length
-    return Ends(factors.astype(np.float32), 1.0 / read, photon)
+    return Ends(weight=1 / read, spread=photon / read**2, near=-1 / near.sum() / length, far=1 / far.sum() / length)

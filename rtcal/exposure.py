@@ -1,7 +1,7 @@
 """One exposure of one detector: its reads summed into ramps, its ramps into a frame."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,8 +11,8 @@ from rtcal.bands import Bands
 from rtcal.calibration import Calibration
 from rtcal.config import CalibrationSettings, Detector, Mode
 from rtcal.errors import ReadRejected
-from rtcal.estimator import Ends, Tables, end_factors, slope_tables
-from rtcal.steps import ExposureSums, RampPlanes, RawImage
+from rtcal.estimator import Ends, Timeline, ends_of
+from rtcal.steps import BorderTerms, ExposureSums, JumpTest, Limits, RampPlanes, RawImage
 from streams.clock import NS
 from streams.dq import Dq
 from streams.messages import Frame, FrameHeader, Read, ReadHeader
@@ -28,14 +28,25 @@ class Plan:
 
     mode: Mode
     reads_per_end: int
-    ceiling_dn: float
+    limits: Limits
     detector: Detector
+    jump_sigma: float = 0.0
+    """Threshold of the test for jumps; 0 for none."""
+    reference_pixels: bool = False
 
     def ends_of(self, header: ReadHeader) -> int:
         """Return the number of reads at each end: 1 for CDS, m for MCDS if 2 m were planned, 0 for UTR."""
         if self.mode == "mcds":
             return min(self.reads_per_end, header.reads_planned // 2)
         return 1 if self.mode == "cds" else 0
+
+    @property
+    def jump_test(self) -> JumpTest | None:
+        """The test for jumps, if there is one."""
+        if not self.jump_sigma:
+            return None
+        gain = self.detector.gain_e_per_dn
+        return JumpTest(self.detector.read_noise_e / gain, gain, self.jump_sigma)
 
 
 @dataclass(eq=False)
@@ -49,35 +60,35 @@ class Buffers:
     def fit_for(cls, read: Read, old: "Buffers | None") -> "Buffers":
         """Return `old` if it fits the read, else new buffers."""
         shape = (read.data.shape[0], read.data.shape[1])
-        if old is not None and old.planes.first.shape == shape and old.planes.first.dtype == read.data.dtype:
+        if old is not None and old.planes.shape == shape and old.planes.zero.dtype == read.data.dtype:
             return old
         return cls(RampPlanes.allocate(shape, read.data.dtype), ExposureSums.allocate(shape))
 
 
-@dataclass
 class Ramp:
     """The reads used so far in the ramp that is open."""
 
-    opening: ReadHeader
-    reads: list[int] = field(default_factory=list)
-    times_ns: list[int] = field(default_factory=list)
-    rejected: int = 0
-    last: RawImage | None = None
+    def __init__(self, opening: ReadHeader) -> None:
+        self.opening = opening
+        self.reads: list[int] = []
+        self.times_ns: list[int] = []
+        self.timeline = Timeline()
+        self.rejected = 0
+        self.last: RawImage | None = None
+
+    def append(self, read: Read) -> None:
+        """Note a read; times count from the middle of the planned ramp, so that sums of float32 stay small."""
+        header = read.header
+        self.reads.append(header.read)
+        self.times_ns.append(header.time_ns)
+        middle_s = max(self.opening.reads_planned - 1, 0) * self.opening.frame_time_ns / NS / 2
+        self.timeline.append((header.time_ns - self.times_ns[0]) / NS - middle_s)
+        self.last = read.data
 
     @property
     def lost(self) -> int:
         """Reads that should have come before the latest one, and did not."""
         return max(self.reads, default=-1) + 1 - len(self.reads) - self.rejected
-
-    def times_s(self) -> np.ndarray:
-        """Return the times of the reads used [s], from the middle of the planned ramp."""
-        times = (np.array(self.times_ns, np.int64) - self.times_ns[0]) / NS
-        return np.asarray(times - self.middle_s, np.float64)
-
-    @property
-    def middle_s(self) -> float:
-        """Half of the planned length [s], 0 if it is not known."""
-        return max(self.opening.reads_planned - 1, 0) * self.opening.frame_time_ns / NS / 2
 
     @property
     def length_s(self) -> float:
@@ -134,10 +145,10 @@ class Exposure:
             order in a mode that needs the order.
         """
         planes = self._buffers.planes
-        if read.data.shape != planes.first.shape or read.data.dtype != planes.first.dtype:
+        if read.data.shape != planes.shape or read.data.dtype != planes.zero.dtype:
             self._reject()
             found = f"{read.data.shape} {read.data.dtype}"
-            raise ReadRejected("mismatched", f"read is {found}, the exposure {planes.first.shape} {planes.first.dtype}")
+            raise ReadRejected("mismatched", f"read is {found}, the exposure {planes.shape} {planes.zero.dtype}")
         # Read-only, wherever it came from: one type for the kernels, compiled once.
         pixels = read.data.view()
         pixels.setflags(write=False)
@@ -154,7 +165,7 @@ class Exposure:
     def _open_ramp(self, read: Read) -> None:
         self.ramp = Ramp(read.header)
         self.last_ramp_index = read.header.ramp
-        steps.start_ramp(self._buffers.planes, read.data, self._bands, ends=self.plan.mode == "mcds")
+        steps.start_ramp(self._buffers.planes, read.data, self._bands, ends=self.plan.mode != "utr")
         self._take(self.ramp, read)
 
     def _add_to(self, ramp: Ramp, read: Read) -> None:
@@ -167,43 +178,53 @@ class Exposure:
         if ordered != (time_ns > ramp.times_ns[-1]):
             self._reject()
             raise ReadRejected("bad_time", f"read {index} has a time that contradicts its place in the ramp")
-        if not ordered and self.plan.mode != "utr":
+        if not ordered and (self.plan.mode != "utr" or self.plan.jump_sigma):
             self._reject()
-            raise ReadRejected("late", f"read {index} came late; {self.plan.mode} needs its reads in order")
+            raise ReadRejected("late", f"read {index} came late; {self._needs_order()} need reads in order")
         self._take(ramp, read)
 
+    def _needs_order(self) -> str:
+        return "jumps" if self.plan.jump_sigma else self.plan.mode.upper()
+
     def _take(self, ramp: Ramp, read: Read) -> None:
-        """Put a read into the sums; the ramp's first one is their zero level and only checked for saturation."""
-        planes = self._buffers.planes
-        time_ns = read.header.time_ns
-        time_s = (time_ns - (ramp.times_ns[0] if ramp.times_ns else time_ns)) / NS - ramp.middle_s
-        steps.add_read(planes, read.data, time_s, self.plan.ceiling_dn, len(ramp.reads), self._bands)
+        """Put a read into the sums; the ramp's first one is their zero level."""
+        planes, sums = self._buffers.planes, self._buffers.sums
+        ramp.append(read)
+        index = len(ramp.reads) - 1
+        number = min(read.header.read, LAST_NUMBER)
+        steps.mark_limits(planes, sums, read.data, self.plan.limits, index, number, self._bands)
+        terms = self._border_terms(read.data)
+        steps.add_read(planes, sums, read.data, terms, ramp.timeline, self.plan.jump_test, self._bands)
         if self.plan.mode == "mcds":
-            self._take_end(read)
-        ramp.reads.append(read.header.read)
-        ramp.times_ns.append(time_ns)
-        ramp.last = read.data
+            self._take_end(read, index)
+        time_ns = read.header.time_ns
         self._first_ns, self._last_ns = min(self._first_ns, time_ns), max(self._last_ns, time_ns)
 
-    def _take_end(self, read: Read) -> None:
+    def _border_terms(self, data: RawImage) -> BorderTerms:
+        """Measure the reference pixels; without a border the read stays as it is, and the frame says so."""
+        shape, detector = (data.shape[0], data.shape[1]), self.plan.detector
+        if not self.plan.reference_pixels:
+            return BorderTerms.none(shape)
+        border, channels = detector.reference_border, detector.channels
+        if not border or channels < 1 or shape[1] % (2 * channels) or min(shape) <= 2 * border:
+            self._note("reference pixels: none to correct by")
+            return BorderTerms.none(shape)
+        bad = self.calibration.bad_reference
+        return steps.border_terms(data, self._buffers.planes.zero, bad, border, channels)
+
+    def _take_end(self, read: Read, index: int) -> None:
         planes, m = self._buffers.planes, self.plan.ends_of(self.opening)
         if read.header.read < m:
-            steps.add_end(planes.head, planes.first, read.data, self._bands)
+            steps.add_end(planes, planes.head, index, self._bands)
         if read.header.read >= self.opening.reads_planned - m >= m:
-            steps.add_end(planes.tail, planes.first, read.data, self._bands)
-
-    def tables(self) -> Tables:
-        """Return the slope tables of the open ramp's reads."""
-        if self.ramp is None:
-            raise ValueError("no ramp is open")
-        return slope_tables(self.ramp.times_s(), self.plan.detector.gain_e_per_dn)
+            steps.add_end(planes, planes.tail, index, self._bands)
 
     def preview(self, binning: int) -> tuple[np.ndarray, np.ndarray]:
         """Bin the latest read [DN] and the provisional rate [e-/s] of the open ramp."""
         if self.ramp is None or self.ramp.last is None:
             raise ValueError("no ramp is open")
-        planes, dq = self._buffers.planes, self.calibration.static_dq
-        return steps.preview(planes, self.tables(), self.ramp.last, dq, binning, self._bands)
+        planes, dq, gain = self._buffers.planes, self.calibration.static_dq, self.plan.detector.gain_e_per_dn
+        return steps.preview(planes, self.ramp.timeline, gain, self.ramp.last, dq, binning, self._bands)
 
     def close_ramp(self, *, aborted: bool = False) -> None:
         """Fit the open ramp and add it to the exposure."""
@@ -215,11 +236,9 @@ class Exposure:
         lost = max(expected - len(ramp.reads) - ramp.rejected, 0)
         self._whole = self._whole and not aborted and lost == 0 and ramp.rejected == 0
         self.counts.update(used=len(ramp.reads), lost=lost, rejected=ramp.rejected)
-        tables = slope_tables(ramp.times_s(), self.plan.detector.gain_e_per_dn)
+        planes, sums, gain = self._buffers.planes, self._buffers.sums, self.plan.detector.gain_e_per_dn
         ends = self._ends(ramp)
-        steps.close_ramp(self._buffers.planes, tables, ends, self._buffers.sums, self._bands)
-        numbers = np.minimum(ramp.reads, LAST_NUMBER).astype(np.uint16)
-        steps.note_saturation(self._buffers.planes, numbers, self._buffers.sums)
+        steps.close_ramp(planes, sums, ramp.timeline, ends, gain, self.plan.jump_test, self._bands)
         self._effective_s += ramp.length_s
         self.ramps += 1
 
@@ -232,12 +251,8 @@ class Exposure:
         if self.plan.mode == "cds":
             # The nearest surviving reads: what a lost end leaves is still right by its time stamps.
             near, far = index == index[0], index == index[-1]
-            planes = self._buffers.planes
-            planes.head[:] = 0
-            planes.tail[:] = 0
-            if ramp.last is not None:
-                steps.add_end(planes.tail, planes.first, ramp.last, self._bands)
-        ends = end_factors(ramp.times_s(), near, far, self.plan.detector.gain_e_per_dn)
+            steps.add_end(self._buffers.planes, self._buffers.planes.tail, len(index) - 1, self._bands)
+        ends = ends_of(ramp.timeline.times_s, near, far)
         if ends is None:
             self._note(f"ramp {ramp.opening.ramp} has no two ends for {self.plan.mode.upper()}; its slope was used")
         return ends

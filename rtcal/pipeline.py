@@ -12,9 +12,10 @@ from typing import Protocol
 from refcache import ReferenceSet
 from rtcal.bands import Bands
 from rtcal.calibration import Calibration
-from rtcal.config import CalibrationSettings, DetectorSettings, Mode, RampSettings, detector_of
+from rtcal.config import CalibrationSettings, Detector, DetectorSettings, Mode, RampSettings, detector_of
 from rtcal.errors import ReadRejected
 from rtcal.exposure import Buffers, Exposure, Plan
+from rtcal.steps import Limits
 from streams.clock import Clock
 from streams.messages import DetectorStatus, Frame, Message, Observe, Preview, PreviewHeader, Read, ReadHeader
 from streams.ordering import Resequencer
@@ -201,11 +202,23 @@ class Pipeline:
         references = self._references.select(setup, shape, mode, header.time_ns)
         self._calibration = Calibration.build(references, shape, detector.reference_border, self._calibration)
         self._buffers = Buffers.fit_for(read, self._buffers)
-        ceiling = detector.saturation_dn * self._settings.ramp.saturation_fraction
-        plan = Plan(mode, self._settings.ramp.reads_per_end, ceiling, detector)
+        plan = self._plan(mode, detector, read)
         self._revision = 0
         self.counters["exposures"] += 1
         return Exposure(read, plan, self._calibration, self._buffers, self._bands)
+
+    def _plan(self, mode: Mode, detector: Detector, read: Read) -> Plan:
+        ramp = self._settings.ramp
+        # Only numbers straight from the converter have its floor; reads in float were worked on before.
+        floor_dn = 0.0 if read.data.dtype.kind == "u" else float("-inf")
+        return Plan(
+            mode,
+            ramp.reads_per_end,
+            Limits(detector.saturation_dn * ramp.saturation_fraction, floor_dn),
+            detector,
+            jump_sigma=ramp.jump_sigma,
+            reference_pixels=ramp.reference_pixels,
+        )
 
     def _close_ramp(self, *, aborted: bool) -> Iterator[Message]:
         exposure = self._exposure

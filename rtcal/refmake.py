@@ -22,17 +22,20 @@ DEAD_SIGMA = 4.0
 DEAD_RESPONSE = 0.5
 """A pixel that sees less than this share of the light around it is dead."""
 FLAT_BOX = 15
+PASSING = Dq.SATURATED | Dq.JUMP_DET | Dq.MISSING_READ | Dq.AD_FLOOR | Dq.UNRELIABLE_SLOPE
+"""Flags that tell of one ramp, not of the detector: a reference does not hand them on."""
 CROSS_TALK = 0.02
 """A pixel with less than this share of a neighbour's excess owes it to that neighbour (capacitive coupling)."""
 
 
 @dataclass(frozen=True)
 class Combined:
-    """Frames of the same scene combined: rate, error and flags."""
+    """Frames of the same scene combined: rate, error and flags, and where any of them was saturated."""
 
     rate: FloatImage
     err: FloatImage
     dq: FlagImage
+    saturated: NDArray[np.bool_]
 
 
 def check_frames(frames: Sequence[Frame], what: str) -> None:
@@ -60,7 +63,7 @@ def combine(frames: Sequence[Frame]) -> Combined:
     Returns
     -------
     Combined
-        NaN with DO_NOT_USE where no frame has a value; SATURATED where any frame had it.
+        NaN with DO_NOT_USE where no frame has a value.
     """
     rates = np.stack([frame.data for frame in frames])
     errors = np.stack([frame.err for frame in frames])
@@ -77,11 +80,12 @@ def combine(frames: Sequence[Frame]) -> Combined:
     with np.errstate(invalid="ignore", divide="ignore"):
         rate = np.where(kept, rates, 0).sum(axis=0) / count
         err = np.sqrt(np.where(kept, errors**2, 0).sum(axis=0)) / count
-    dq = np.bitwise_or.reduce(flags, axis=0) & ~np.uint32(Dq.DO_NOT_USE)
+    seen = np.bitwise_or.reduce(flags, axis=0)
+    dq = seen & ~np.uint32(Dq.DO_NOT_USE | PASSING)
     dq[count == 0] |= np.uint32(Dq.DO_NOT_USE)
     border = np.bitwise_and.reduce(flags, axis=0) & np.uint32(Dq.REFERENCE_PIXEL)
     dq |= border
-    return Combined(rate.astype(np.float32), err.astype(np.float32), dq)
+    return Combined(rate.astype(np.float32), err.astype(np.float32), dq, seen & np.uint32(Dq.SATURATED) != 0)
 
 
 def make_dark(frames: Sequence[Frame]) -> Combined:
@@ -133,7 +137,7 @@ def make_badpix(darks: Sequence[Frame], lit: Sequence[Frame]) -> FlagImage:
 def _dark_flags(darks: Sequence[Frame]) -> FlagImage:
     dark = make_dark(darks)
     dq = dark.dq & np.uint32(Dq.REFERENCE_PIXEL | Dq.DO_NOT_USE | Dq.HOT | Dq.WARM)
-    dq[dark.dq & np.uint32(Dq.SATURATED) != 0] |= np.uint32(Dq.HOT)
+    dq[dark.saturated] |= np.uint32(Dq.HOT)
     if len(darks) >= 3:
         dq[_noisy(darks)] |= np.uint32(Dq.TELEGRAPH | Dq.DO_NOT_USE)
     dq[dq & np.uint32(Dq.HOT) != 0] |= np.uint32(Dq.DO_NOT_USE)

@@ -11,10 +11,11 @@ from rtcal.bands import Bands
 from rtcal.calibration import Calibration
 from rtcal.config import CalibrationSettings, Detector, Mode
 from rtcal.exposure import Buffers, Exposure, Plan
+from rtcal.steps import Limits
 from streams.messages import Read, ReadHeader
 
 SIDE = 16
-READS = 4
+READS = 6  # enough for every step of the jump test
 
 
 def compile_kernels(settings: CalibrationSettings, bands: Bands) -> None:
@@ -25,10 +26,10 @@ def compile_kernels(settings: CalibrationSettings, bands: Bands) -> None:
 
 
 def _reduce_one(mode: Mode, dtype: str, settings: CalibrationSettings, bands: Bands) -> None:
-    detector = Detector(gain_e_per_dn=2.0, read_noise_e=9.0, saturation_dn=50_000.0, reference_border=1)
+    detector = Detector(gain_e_per_dn=2.0, read_noise_e=9.0, saturation_dn=50_000.0, reference_border=1, channels=2)
     reads = [_read(index, dtype) for index in range(READS)]
     calibration = Calibration.build(_references(), (SIDE, SIDE), 1)
-    plan = Plan(mode, READS // 2, 40_000.0, detector)
+    plan = Plan(mode, READS // 2, Limits(40_000.0, 0.0), detector, jump_sigma=5.0, reference_pixels=True)
     exposure = Exposure(reads[0], plan, calibration, Buffers.fit_for(reads[0], None), bands)
     for read in reads:
         exposure.add(read)
@@ -53,6 +54,7 @@ def _read(index: int, dtype: str) -> Read:
     )
     data = np.full((SIDE, SIDE), 1000 * (index + 1), dtype)
     data[3, 3] = 50_000
+    data[5, 5] += 5_000 * (index > 3)  # a jump
     return Read(header, data)
 
 

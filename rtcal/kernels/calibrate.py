@@ -6,19 +6,21 @@ Each kernel works in place on a band of rows; `variance` becomes `err` by the la
 import numpy as np
 
 from rtcal.kernels._jit import kernel
-from rtcal.kernels.flags import DO_NOT_USE, NOTHING, SATURATED
+from rtcal.kernels.flags import AD_FLOOR, DO_NOT_USE, JUMP_DET, NOTHING, SATURATED
 
 
 @kernel
-def finish_rate(w_sum, w_rate, w_photon, saturated_from, static_dq, always, noise_variance, rate, variance, dq):
+def finish_rate(w_sum, w_rate, w_photon, saturated_from, marks, static_dq, always, noise_variance, rate, variance, dq):
     """Turn the sums of an exposure into rate, variance and flags.
 
     Parameters
     ----------
     w_sum, w_rate, w_photon
-        Sums over ramps as `ramp.fit` leaves them, float32, (y, x).
+        Sums over ramps as `fit.fit` leaves them, float32, (y, x).
     saturated_from
         Uint16, 65535 where the pixel never saturated.
+    marks
+        Uint8: JUMP, FLOOR and SPILLED of `segments`.
     static_dq
         Flags of the references and of the border, uint32.
     always
@@ -32,12 +34,14 @@ def finish_rate(w_sum, w_rate, w_photon, saturated_from, static_dq, always, nois
     """
     for y in range(rate.shape[0]):
         for x in range(rate.shape[1]):
-            fitted = w_sum[y, x] > 0.0
+            fitted = (w_sum[y, x] > 0.0) & (w_rate[y, x] == w_rate[y, x])  # NaN: a read was no number
             weight = w_sum[y, x] if fitted else np.float32(1.0)
             flux = w_rate[y, x] / weight
             spread = noise_variance / weight + max(flux, np.float32(0.0)) * w_photon[y, x] / (weight * weight)
             flags = static_dq[y, x] | always
-            flags |= SATURATED if saturated_from[y, x] != 65535 else NOTHING
+            flags |= SATURATED if (saturated_from[y, x] != 65535) | (marks[y, x] & 4 != 0) else NOTHING
+            flags |= JUMP_DET if marks[y, x] & 1 else NOTHING
+            flags |= AD_FLOOR if marks[y, x] & 2 else NOTHING
             flags |= NOTHING if fitted else DO_NOT_USE
             rate[y, x] = flux if fitted else np.float32(np.nan)
             variance[y, x] = spread if fitted else np.float32(np.nan)

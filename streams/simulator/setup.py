@@ -30,6 +30,7 @@ def instrument_keys(settings: SimulatorSettings, detector: str) -> dict[str, str
         "READMODE": settings.read_mode,
         "FILTER": settings.filter,
         "SUBARRAY": "FULL",
+        "CHANNELS": settings.channels,
     }
     if detector == "IFS":
         keys |= {"GRATING": f"{RESOLVING_POWER}-{settings.filter}", "SCALE": 25}

@@ -79,13 +79,21 @@ def test_without_a_read_mode_it_is_utr(settings):
 
 def test_a_detector_is_what_its_reads_say_else_its_table_else_the_default():
     tables = {
-        "DEFAULT": DetectorSettings(gain_e_per_dn=3.0, read_noise_e=9.0, saturation_dn=3e4, reference_border=4),
+        "DEFAULT": DetectorSettings(
+            gain_e_per_dn=3.0, read_noise_e=9.0, saturation_dn=3e4, reference_border=4, channels=64
+        ),
         "IMG1": DetectorSettings(gain_e_per_dn=2.5, read_noise_e=7.0),
     }
     full = {"SUBARRAY": "FULL"}
     detector = detector_of(header(gain_e_per_dn=2.0, read_noise_e=None, saturation_dn=None, setup=full), tables)
     assert (detector.gain_e_per_dn, detector.read_noise_e, detector.saturation_dn) == (2.0, 7.0, 3e4)
     assert detector_of(header(detector="IMG2", gain_e_per_dn=None, setup=full), tables).gain_e_per_dn == 3.0
+
+
+@pytest.mark.parametrize(("channels", "taken"), [(8, 8), (None, 64), (True, 64), (-1, 64), ("8", 64), (5000, 64)])
+def test_the_outputs_are_those_that_the_setup_counts(settings, channels, taken):
+    setup = {} if channels is None else {"CHANNELS": channels}
+    assert detector_of(header(setup=setup), settings.detectors).channels == taken
 
 
 @pytest.mark.parametrize(

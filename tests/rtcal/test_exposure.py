@@ -11,16 +11,17 @@ from rtcal.calibration import Calibration
 from rtcal.config import Detector
 from rtcal.errors import ReadRejected
 from rtcal.exposure import Buffers, Exposure, Plan
+from rtcal.steps import Limits
 from streams.dq import Dq
 from tests.fakes import FixedReferences, ramp_reads
 
-DETECTOR = Detector(gain_e_per_dn=2.0, read_noise_e=9.0, saturation_dn=60_000.0, reference_border=0)
+DETECTOR = Detector(gain_e_per_dn=2.0, read_noise_e=9.0, saturation_dn=60_000.0, reference_border=0, channels=0)
 NO_REFERENCES = FixedReferences().select({}, (1, 1), "utr", 0)
 
 
-def expose(reads, bands, calibration_settings, mode="utr", m=4, buffers=None, ceiling_dn=58_000.0, **calibration):
+def expose(reads, bands, calibration_settings, mode="utr", m=4, buffers=None, jump_sigma=0.0, **calibration):
     """Reduce the reads of one exposure; a change of ramp index closes a ramp."""
-    plan = Plan(mode, m, ceiling_dn, DETECTOR)
+    plan = Plan(mode, m, Limits(58_000.0), DETECTOR, jump_sigma=jump_sigma)
     shape = reads[0].data.shape
     made = Calibration.build(NO_REFERENCES, shape, 0)
     exposure = Exposure(reads[0], plan, made, Buffers.fit_for(reads[0], buffers), bands)
@@ -56,15 +57,16 @@ def _settings_(request):
     return request.getfixturevalue("settings")
 
 
+@pytest.mark.parametrize("jump_sigma", [0.0, 5.0])
 @pytest.mark.parametrize("mode", ["utr", "cds", "mcds"])
 @pytest.mark.parametrize("flux", [1.0, 20.0, 200.0])
-def test_errors_are_honest(mode, flux, bands, calibration_settings):
+def test_errors_are_honest(mode, flux, jump_sigma, bands, calibration_settings):
     """chi = (rate - truth) / ERR has a spread of 1 within 3 %, and no bias beyond 0.02 sigma (256 x 256 pixels)."""
     rng = np.random.default_rng(11)
     n, shape = 10, (256, 256)
     electrons = np.cumsum(rng.poisson(flux * 0.72, (n, *shape)), axis=0) + rng.normal(0, 9.0, (n, *shape))
     reads = ramp_reads((5000 + electrons / 2.0).astype("<f4"), times_s=np.arange(n) * 0.72)
-    frame = expose(reads, bands, calibration_settings, mode, m=3, bad_pixels="keep")
+    frame = expose(reads, bands, calibration_settings, mode, m=3, jump_sigma=jump_sigma, bad_pixels="keep")
     chi = (frame.data - flux) / frame.err
     assert 0.97 <= chi.std() <= 1.03
     assert abs((frame.data.mean() - flux) / frame.err.mean()) < 0.02
@@ -100,17 +102,35 @@ def test_lost_reads_leave_the_rate_right_and_are_flagged(mode, lost, bands, cali
 @pytest.mark.parametrize("mode", ["utr", "cds", "mcds"])
 def test_a_ramp_that_saturates_at_read_k_uses_k_reads(mode, bands, calibration_settings):
     times_s = np.arange(8) * 0.72
-    cube = np.repeat((1000.0 + 50 * times_s)[:, None], 6, axis=1).reshape(8, 2, 3).astype("<f4")
+    cube = np.repeat((1000.0 + 50 * times_s)[:, None], 45, axis=1).reshape(8, 5, 9).astype("<f4")
     cube[5:, 0, 0] = 59_000
-    cube[1:, 0, 1] = 59_000
+    cube[1:, 4, 8] = 59_000
     frame = expose(ramp_reads(cube, times_s=times_s), bands, calibration_settings, mode, m=2, bad_pixels="keep")
-    np.testing.assert_allclose(frame.data[0, 0], 100.0, rtol=1e-4)
-    assert frame.dq[0, 0] == Dq.SATURATED
-    assert np.isnan(frame.data[0, 1])
-    assert np.isnan(frame.err[0, 1])
-    assert frame.dq[0, 1] == Dq.SATURATED | Dq.DO_NOT_USE
-    assert frame.saturated_from[0].tolist() == [5, 1, 65535]
-    assert frame.dq[1, 1] == 0
+    for y, x in ((0, 0), (0, 1), (1, 1)):
+        np.testing.assert_allclose(frame.data[y, x], 100.0, rtol=1e-4)
+        assert frame.dq[y, x] == Dq.SATURATED
+    for y, x in ((4, 8), (3, 7)):
+        assert np.isnan(frame.data[y, x])
+        assert np.isnan(frame.err[y, x])
+        assert frame.dq[y, x] == Dq.SATURATED | Dq.DO_NOT_USE
+    assert frame.saturated_from[0, :2].tolist() == [5, 65535]
+    assert frame.saturated_from[4, 7:].tolist() == [65535, 1]
+    assert frame.dq[2, 4] == 0
+    assert frame.err[0, 0] > frame.err[2, 4]
+
+
+def test_a_jump_leaves_the_rate_right_and_is_flagged(bands, calibration_settings):
+    times_s = np.arange(12) * 0.72
+    cube = np.repeat((1000.0 + 50 * times_s)[:, None], 30, axis=1).reshape(12, 5, 6).astype("<f4")
+    cube[6:, 2, 2] += 3000
+    cube[4, 3, 3] += 3000
+    for mode in ("utr", "cds", "mcds"):
+        reads = ramp_reads(cube, times_s=times_s, exposure_id=mode)
+        frame = expose(reads, bands, calibration_settings, mode, m=2, jump_sigma=5.0)
+        np.testing.assert_allclose(frame.data, 100.0, rtol=1e-4)
+        assert frame.dq[2, 2] == Dq.JUMP_DET
+        assert np.count_nonzero(frame.dq) == 1
+        assert frame.err[2, 2] > frame.err[0, 0]
 
 
 def test_ramps_combine_by_the_inverse_of_their_read_variance(bands, calibration_settings):
@@ -158,7 +178,7 @@ def test_reads_that_do_not_fit_are_refused_by_cause(bands):
     reads = ramp_reads(np.full((4, 2, 3), 1000, "<u2"))
     calibration = Calibration.build(NO_REFERENCES, (2, 3), 0)
     exposure = Exposure(
-        reads[0], Plan("cds", 1, 58_000.0, DETECTOR), calibration, Buffers.fit_for(reads[0], None), bands
+        reads[0], Plan("cds", 1, Limits(58_000.0), DETECTOR), calibration, Buffers.fit_for(reads[0], None), bands
     )
     exposure.add(reads[0])
     exposure.add(reads[2])
@@ -177,3 +197,31 @@ def test_reads_that_do_not_fit_are_refused_by_cause(bands):
         assert caught.value.cause == cause
     exposure.close_ramp()
     assert exposure.counts == {"used": 2, "rejected": 4, "lost": 0}
+
+
+def test_drift_of_the_electronics_is_taken_out_by_the_reference_pixels(bands, calibration_settings):
+    """Offsets that change from read to read by channel and parity leave the rate alone; without a border it says so."""
+    rng = np.random.default_rng(21)
+    n, side, channels = 8, 128, 4
+    times_s = np.arange(n) * 0.72
+    active = np.zeros((side, side))
+    active[4:-4, 4:-4] = 1
+    cube = 5000 + 40 * times_s[:, None, None] * active + rng.normal(0, 3, (n, 1, 1))
+    for channel in range(channels):
+        columns = slice(channel * 32, (channel + 1) * 32)
+        cube[:, :, columns] += rng.normal(0, 20, (n, 1, 1))
+    reads = ramp_reads(cube.astype("<f4"), times_s=times_s)
+    results = {}
+    for border in (4, 0):
+        detector = Detector(2.0, 9.0, 60_000.0, border, channels)
+        plan = Plan("utr", 4, Limits(58_000.0), detector, jump_sigma=5.0, reference_pixels=True)
+        made = Calibration.build(NO_REFERENCES, (side, side), border)
+        exposure = Exposure(reads[0], plan, made, Buffers.fit_for(reads[0], None), bands)
+        for read in reads:
+            exposure.add(read)
+        exposure.close_ramp()
+        results[border] = exposure.frame(calibration_settings, sequence=0, revision=0, final=True, published_ns=0)
+    np.testing.assert_allclose(results[4].data[4:-4, 4:-4], 80.0, rtol=1e-4)
+    assert np.abs(results[0].data - 80).max() > 1
+    assert results[4].header.notes == []
+    assert results[0].header.notes == ["reference pixels: none to correct by"]

@@ -1,5 +1,7 @@
 """The pipeline of one detector: order, ramps, exposures, events, previews, provenance."""
 
+from dataclasses import replace as replace_dataclass
+
 import numpy as np
 import pytest
 from msgspec.structs import replace
@@ -118,7 +120,9 @@ def test_events_of_another_exposure_change_nothing(pipeline):
 
 
 @pytest.mark.parametrize("order", [[1, 0, 2, 3, 4], [0, 2, 3, 1, 4], [0, 1, 2, 4, 3], [0, 4, 1, 2, 3]])
-def test_reads_out_of_order_give_the_same_frame(pipeline, order):
+def test_reads_out_of_order_give_the_same_frame(pipeline_settings, references, bands, clock, order):
+    settings = replace_dataclass(pipeline_settings, ramp=replace(pipeline_settings.ramp, jump_sigma=0.0))
+    pipeline = Pipeline(settings, references, bands, clock)
     rng = np.random.default_rng(1)
     reads = ramp_reads(rng.integers(1000, 60_000, (5, *SHAPE)).astype("<u2"), exposure_id="E-1")
     results = frames(feed(pipeline, [reads[index] for index in order]))
@@ -129,6 +133,15 @@ def test_reads_out_of_order_give_the_same_frame(pipeline, order):
     assert len(results) == len(sorted_results) == 1
     assert results[0].header.reads_lost == 0
     np.testing.assert_allclose(results[0].data, sorted_results[0].data, rtol=1e-5, atol=1e-3)
+
+
+def test_a_late_read_is_left_out_where_jumps_are_looked_for(pipeline):
+    reads = ramp_reads(line())
+    made = frames(feed(pipeline, [reads[1], reads[0], *reads[2:]]))
+    np.testing.assert_allclose(made[0].data, 20.0)
+    assert made[0].header.reads_used == 4
+    assert made[0].header.reads_rejected == 1
+    assert pipeline.counters["rejected_late"] == 1
 
 
 def test_duplicates_are_counted_and_change_nothing(pipeline):
@@ -203,8 +216,6 @@ def test_references_are_applied_and_named(pipeline_settings, bands, clock):
 
 @pytest.mark.parametrize(("how", "value"), [("repair", 20.0), ("nan", np.nan), ("keep", 0.0)])
 def test_bad_pixels_are_treated_as_configured_and_keep_their_flag(pipeline_settings, bands, clock, how, value):
-    from dataclasses import replace as replace_dataclass
-
     dq = np.zeros(SHAPE, "u4")
     dq[2, 2] = Dq.DO_NOT_USE
     settings = replace_dataclass(pipeline_settings, calibration=replace(pipeline_settings.calibration, bad_pixels=how))
@@ -226,8 +237,6 @@ def test_a_full_frame_has_a_border_of_reference_pixels(pipeline_settings, refere
 
 
 def test_previews_are_binned_to_the_size_asked_for(pipeline_settings, references, bands, clock):
-    from dataclasses import replace as replace_dataclass
-
     settings = replace_dataclass(pipeline_settings, preview_pixels=64)
     pipeline = Pipeline(settings, references, bands, clock)
     cube = np.arange(3, dtype="<u2")[:, None, None] * np.ones((1, 130, 100), "<u2") * 10
@@ -239,8 +248,6 @@ def test_previews_are_binned_to_the_size_asked_for(pipeline_settings, references
 
 
 def test_the_mode_follows_readmode_where_the_configuration_says_auto(pipeline_settings, references, bands, clock):
-    from dataclasses import replace as replace_dataclass
-
     settings = replace_dataclass(pipeline_settings, ramp=replace(pipeline_settings.ramp, mode="auto"))
     pipeline = Pipeline(settings, references, bands, clock)
     for number, (readmode, mode) in enumerate(

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rtcal.kernels import badpix, calibrate
+from rtcal.kernels import badpix, calibrate, segments
 from streams.dq import Dq
 
 SHAPE = (6, 40)
@@ -19,15 +19,17 @@ def test_rate_variance_and_flags_follow_from_the_sums():
     weight[0, 0] = 0
     saturated = np.full(SHAPE, 65535, "u2")
     saturated[1, 1] = 3
-    static = np.zeros(SHAPE, "u4")
+    static, marks = np.zeros(SHAPE, "u4"), np.zeros(SHAPE, "u1")
     static[2, 2] = Dq.HOT
+    marks[4, :3] = segments.JUMP, segments.FLOOR, segments.SPILLED
+    rate[5, 5] = np.nan
     out, variance, dq = np.empty(SHAPE, "f4"), np.empty(SHAPE, "f4"), np.empty(SHAPE, "u4")
     w_rate, w_photon = weight * rate, weight**2 * photon
     calibrate.finish_rate(
-        weight, w_rate, w_photon, saturated, static, np.uint32(Dq.MISSING_READ), F32(81.0), out, variance, dq
+        weight, w_rate, w_photon, saturated, marks, static, np.uint32(Dq.MISSING_READ), F32(81.0), out, variance, dq
     )
     good = np.ones(SHAPE, bool)
-    good[0, 0] = False
+    good[0, 0] = good[5, 5] = False
     np.testing.assert_allclose(out[good], rate[good], rtol=1e-6)
     expected = 81.0 / weight.astype(float)[good] + np.maximum(rate, 0).astype(float)[good] * photon.astype(float)[good]
     np.testing.assert_allclose(variance[good], expected, rtol=1e-5)
@@ -37,6 +39,9 @@ def test_rate_variance_and_flags_follow_from_the_sums():
     assert dq[1, 1] == Dq.SATURATED | Dq.MISSING_READ
     assert dq[2, 2] == Dq.HOT | Dq.MISSING_READ
     assert dq[3, 3] == Dq.MISSING_READ
+    assert [int(value) ^ Dq.MISSING_READ for value in dq[4, :3]] == [Dq.JUMP_DET, Dq.AD_FLOOR, Dq.SATURATED]
+    assert dq[5, 5] & Dq.DO_NOT_USE
+    assert np.isnan(variance[5, 5])
 
 
 def test_constant_dark_is_subtracted_exactly_and_its_error_added():

@@ -17,10 +17,18 @@ from rtcal.kernels._jit import kernel
 
 BLOCK = 256
 NEVER = np.uint16(65535)
+TAKEN = np.uint16(65534)
+"""Saturated by a neighbour with this read; never seen outside `grow`."""
+FRESH, TOUCHED = np.uint8(3), np.uint8(2)
+"""States of a slow block between `mark_limits` and `grow`: it holds a pixel above the ceiling; or its neighbour."""
 FIRST_STEPS = 1.2
 """The median of three steps is itself uncertain: their variance limit is this much wider."""
 JUMP = np.uint8(1)
 """Mark of a pixel whose ramp holds a jump."""
+FLOOR = np.uint8(2)
+"""Mark of a pixel that read the floor of the analogue-to-digital converter."""
+SPILLED = np.uint8(4)
+"""Mark of a pixel whose neighbour saturated: its reads from then on are not used."""
 
 
 @kernel
@@ -34,39 +42,97 @@ def _begin_slow(first_bad, start, closed):
 
 
 @kernel
-def _exceeds(read, ceiling_dn):
-    top = read[0]
+def _is_plain(read, ceiling_dn, floor_dn):
+    top = bottom = read[0]
     for i in range(read.size):
         top = max(top, read[i])
-    return top > ceiling_dn
+        bottom = min(bottom, read[i])
+    return top <= ceiling_dn and bottom > floor_dn
 
 
 @kernel
-def mark_saturated(read, ceiling_dn, index, first_bad, start, closed, slow):
-    """Note the pixels whose raw level is above the ceiling for the first time.
+def mark_limits(read, ceiling_dn, floor_dn, index, number, saturated_from, first_bad, start, closed, marks, slow):
+    """Note the pixels whose raw level is above the ceiling for the first time, or at the floor of the converter.
 
     Parameters
     ----------
     read
         Raw pixels [DN], uint16 or float32, (y, x).
-    ceiling_dn
-        Highest level that is not saturated [DN], float32.
+    ceiling_dn, floor_dn
+        Highest level that is not saturated, and highest that is the converter's floor [DN], float32.
     index
         Index of the read among those used, uint16.
+    number
+        Its number in the ramp, uint16.
+    saturated_from
+        Uint16, (y, x), in place: the earliest number at which the pixel itself was above the ceiling, `NEVER` if none.
+    marks
+        Uint8, (y, x), in place: FLOOR is set at the floor.
     first_bad, start, closed, slow
-        As in `advance`.
+        As in `advance`; `slow` is FRESH where a pixel is above the ceiling, for `grow`.
     """
     for y in range(read.shape[0]):
         for block in range(slow.shape[1]):
             a, b = block * BLOCK, min((block + 1) * BLOCK, read.shape[1])
-            if not _exceeds(read[y, a:b], ceiling_dn):
+            if _is_plain(read[y, a:b], ceiling_dn, floor_dn):
                 continue
-            if slow[y, block] == 0:
-                slow[y, block] = 1
-                _begin_slow(first_bad[y, a:b], start[y, a:b], closed[:, y, a:b])
             for x in range(a, b):
-                if first_bad[y, x] == NEVER and read[y, x] > ceiling_dn:
-                    first_bad[y, x] = index
+                if read[y, x] <= floor_dn:
+                    marks[y, x] |= FLOOR
+                if read[y, x] > ceiling_dn:
+                    saturated_from[y, x] = min(saturated_from[y, x], number)
+                    if slow[y, block] == 0:
+                        _begin_slow(first_bad[y, a:b], start[y, a:b], closed[y, :, a:b])
+                    slow[y, block] = FRESH
+                    if first_bad[y, x] == NEVER:
+                        first_bad[y, x] = index
+
+
+@kernel
+def grow(read, ceiling_dn, index, first_bad, start, closed, marks, slow):
+    """Let saturated pixels take their eight neighbours with them.
+
+    Charge and capacitive coupling spill over. It runs over the whole frame, after all bands were marked.
+
+    Parameters
+    ----------
+    read, ceiling_dn, index
+        As in `mark_limits`.
+    marks
+        Uint8, (y, x), in place: SPILLED is set on the neighbours.
+    first_bad, start, closed, slow
+        As in `advance`, of the whole frame.
+    """
+    ny, nx = first_bad.shape
+    for y in range(ny):
+        for block in range(slow.shape[1]):
+            if slow[y, block] != FRESH:
+                continue
+            for x in range(block * BLOCK, min((block + 1) * BLOCK, nx)):
+                if read[y, x] > ceiling_dn:
+                    _take_neighbours(y, x, first_bad, start, closed, slow)
+    for y in range(ny):
+        for block in range(slow.shape[1]):
+            if slow[y, block] > 1:
+                slow[y, block] = 1
+                for x in range(block * BLOCK, min((block + 1) * BLOCK, nx)):
+                    if first_bad[y, x] == TAKEN:
+                        first_bad[y, x] = index
+                        marks[y, x] |= SPILLED
+
+
+@kernel
+def _take_neighbours(y, x, first_bad, start, closed, slow):
+    ny, nx = first_bad.shape
+    for v in range(max(y - 1, 0), min(y + 2, ny)):
+        for u in range(max(x - 1, 0), min(x + 2, nx)):
+            block = u // BLOCK
+            a, b = block * BLOCK, min((block + 1) * BLOCK, nx)
+            if slow[v, block] == 0:
+                _begin_slow(first_bad[v, a:b], start[v, a:b], closed[v, :, a:b])
+            slow[v, block] = max(slow[v, block], TOUCHED)
+            if first_bad[v, u] == NEVER:
+                first_bad[v, u] = TAKEN
 
 
 @kernel
@@ -88,13 +154,13 @@ def add(signal, time_s, store, moments, first_bad, slow):
         for block in range(slow.shape[1]):
             a, b = block * BLOCK, min((block + 1) * BLOCK, signal.shape[1])
             if slow[y, block] == 0:
-                _add_all(signal[y, a:b], time_s, store[y, a:b], moments[0, y, a:b], moments[1, y, a:b])
+                _add_all(signal[y, a:b], time_s, store[y, a:b], moments[y, 0, a:b], moments[y, 1, a:b])
                 continue
             for x in range(a, b):
                 store[y, x] = signal[y, x]
                 if first_bad[y, x] == NEVER:
-                    moments[0, y, x] += signal[y, x]
-                    moments[1, y, x] += time_s * signal[y, x]
+                    moments[y, 0, x] += signal[y, x]
+                    moments[y, 1, x] += time_s * signal[y, x]
 
 
 @kernel
@@ -146,9 +212,9 @@ def _close(y, x, start, stop, s_sum, t_sum, times_s, first_sums, second_sums, cl
         return
     mean = (first_sums[stop] - first_sums[start]) / n
     weight = second_sums[stop] - second_sums[start] - n * mean * mean
-    closed[0, y, x] += t_sum - mean * s_sum
-    closed[1, y, x] += weight
-    closed[2, y, x] += _photon_term(times_s, start, stop, mean)
+    closed[y, 0, x] += t_sum - mean * s_sum
+    closed[y, 1, x] += weight
+    closed[y, 2, x] += _photon_term(times_s, start, stop, mean)
 
 
 @kernel
@@ -195,8 +261,8 @@ def _settle(
     gap_s = times_s[k] - times_s[k - 1]
     if not _beyond(pending - previous - flux * gap_s, flux, gap_s, noise2, photon_per_s, limit2):
         return False
-    s_before = moments[0, y, x] - pending
-    t_before = moments[1, y, x] - times_s[k] * pending
+    s_before = moments[y, 0, x] - pending
+    t_before = moments[y, 1, x] - times_s[k] * pending
     _close(y, x, start[y, x], k, s_before, t_before, times_s, first_sums, second_sums, closed)
     # Nearer to where it came from than to where it went: the threshold lies at half the step.
     from_previous = now - previous - flux * (times_s[index] - times_s[k - 1])
@@ -204,13 +270,13 @@ def _settle(
     goes_back = abs(from_previous) < abs(from_pending)
     if saturates or goes_back:
         start[y, x] = index
-        moments[0, y, x] = 0.0
-        moments[1, y, x] = 0.0
+        moments[y, 0, x] = 0.0
+        moments[y, 1, x] = 0.0
         store_pending[y, x] = previous + flux * gap_s  # what it should have been: the next step starts there
     else:
         start[y, x] = k
-        moments[0, y, x] = pending
-        moments[1, y, x] = times_s[k] * pending
+        moments[y, 0, x] = pending
+        moments[y, 1, x] = times_s[k] * pending
     if saturates or not goes_back:
         marks[y, x] |= JUMP
     return True
@@ -219,7 +285,7 @@ def _settle(
 @kernel
 def _flux(y, x, stop, s_sum, t_sum, start, first_sums, second_sums, closed):
     """Return the slope of all segments of a pixel, the current one up to the read before `stop`; NaN for none."""
-    top, weight = closed[0, y, x], closed[1, y, x]
+    top, weight = closed[y, 0, x], closed[y, 1, x]
     n = stop - start
     if n >= 2:
         mean = (first_sums[stop] - first_sums[start]) / n
@@ -265,11 +331,11 @@ def advance(
         Float64: variance of a difference of two reads [DN2]; DN2 of photon noise for 1 DN; square of the
         threshold in sigma.
     moments
-        Float32, (2, y, x): sums of signal and of time times signal of the current segment, in place.
+        Float32, (y, 2, x): sums of signal and of time times signal of the current segment, in place.
     first_bad
-        Uint16, (y, x): index of the first saturated read (`mark_saturated` comes first), valid where `slow`.
+        Uint16, (y, x): index of the first saturated read (`mark_limits` comes first), valid where `slow`.
     start, closed
-        Uint16, (y, x) and float32, (3, y, x): first read of the current segment; sums over closed segments of slope
+        Uint16, (y, x) and float32, (y, 3, x): first read of the current segment; sums over closed segments of slope
         times weight [DN s], weight [s2] and photon term [s3]. Valid where `slow`.
     marks
         Uint8, (y, x), in place: JUMP is set where a step stayed.
@@ -296,8 +362,8 @@ def advance(
                 if _is_quiet(
                     previous[y, a:b],
                     pending[y, a:b],
-                    moments[0, y, a:b],
-                    moments[1, y, a:b],
+                    moments[y, 0, a:b],
+                    moments[y, 1, a:b],
                     pending_s,
                     mean_s,
                     inverse,
@@ -306,26 +372,26 @@ def advance(
                     photon,
                     limit2,
                 ):
-                    _add_all(signal[y, a:b], time_s, store[y, a:b], moments[0, y, a:b], moments[1, y, a:b])
+                    _add_all(signal[y, a:b], time_s, store[y, a:b], moments[y, 0, a:b], moments[y, 1, a:b])
                     continue
                 slow[y, block] = 1
-                _begin_slow(first_bad[y, a:b], start[y, a:b], closed[:, y, a:b])
+                _begin_slow(first_bad[y, a:b], start[y, a:b], closed[y, :, a:b])
             for x in range(a, b):
                 now = signal[y, x]
                 waiting = pending[y, x]
                 if first_bad[y, x] == NEVER and start[y, x] == 0:
                     # Most pixels of a slow block: nothing has happened to them yet.
-                    s_before, t_before = moments[0, y, x] - waiting, moments[1, y, x] - pending_s * waiting
+                    s_before, t_before = moments[y, 0, x] - waiting, moments[y, 1, x] - pending_s * waiting
                     flux32 = (t_before - mean_s * s_before) * inverse
                     excess = waiting - previous[y, x] - flux32 * step_s
                     if excess * excess <= limit2 * (noise2 + max(flux32, np.float32(0.0)) * photon):
-                        moments[0, y, x] += now
-                        moments[1, y, x] += time_s * now
+                        moments[y, 0, x] += now
+                        moments[y, 1, x] += time_s * now
                         store[y, x] = now
                         continue
                 if first_bad[y, x] >= index:
-                    s_before = moments[0, y, x] - waiting
-                    t_before = moments[1, y, x] - times_s[k] * waiting
+                    s_before = moments[y, 0, x] - waiting
+                    t_before = moments[y, 1, x] - times_s[k] * waiting
                     flux = _flux(y, x, k, s_before, t_before, start[y, x], first_sums, second_sums, closed)
                     saturates = first_bad[y, x] == index
                     if flux == flux:
@@ -349,8 +415,8 @@ def advance(
                             pending,
                         )
                     if not saturates:
-                        moments[0, y, x] += now
-                        moments[1, y, x] += time_s * now
+                        moments[y, 0, x] += now
+                        moments[y, 1, x] += time_s * now
                 store[y, x] = now
 
 
@@ -397,10 +463,10 @@ def begin(
                 if _first_steps_quiet(
                     first[y, a:b], second[y, a:b], third[y, a:b], signal[y, a:b], gaps, noise2, photon, limit2
                 ):
-                    _add_all(signal[y, a:b], time_s, first[y, a:b], moments[0, y, a:b], moments[1, y, a:b])
+                    _add_all(signal[y, a:b], time_s, first[y, a:b], moments[y, 0, a:b], moments[y, 1, a:b])
                     continue
                 slow[y, block] = 1
-                _begin_slow(first_bad[y, a:b], start[y, a:b], closed[:, y, a:b])
+                _begin_slow(first_bad[y, a:b], start[y, a:b], closed[y, :, a:b])
             for x in range(a, b):
                 now = signal[y, x]
                 bad_from = first_bad[y, x]
@@ -414,15 +480,15 @@ def begin(
                     photon,
                     limit2,
                 ):
-                    moments[0, y, x] += now
-                    moments[1, y, x] += time_s * now
+                    moments[y, 0, x] += now
+                    moments[y, 1, x] += time_s * now
                 elif bad_from >= 3:
                     one = (second[y, x] - first[y, x]) / gaps[0]
                     two = (third[y, x] - second[y, x]) / gaps[1]
                     three = (now - third[y, x]) / gaps[2]
                     flux = _median(one, two, three) if bad_from > 3 else min(one, two)
-                    moments[0, y, x] = first[y, x] + second[y, x]
-                    moments[1, y, x] = times_s[0] * first[y, x] + times_s[1] * second[y, x]
+                    moments[y, 0, x] = first[y, x] + second[y, x]
+                    moments[y, 1, x] = times_s[0] * first[y, x] + times_s[1] * second[y, x]
                     _settle(
                         y,
                         x,
@@ -442,8 +508,8 @@ def begin(
                         marks,
                         second,
                     )
-                    moments[0, y, x] += third[y, x]
-                    moments[1, y, x] += times_s[2] * third[y, x]
+                    moments[y, 0, x] += third[y, x]
+                    moments[y, 1, x] += times_s[2] * third[y, x]
                     if start[y, x] < 2:  # else the step into the third read was the way back of a bad second one
                         _settle(
                             y,
@@ -465,8 +531,8 @@ def begin(
                             third,
                         )
                     if bad_from > 3:
-                        moments[0, y, x] += now
-                        moments[1, y, x] += time_s * now
+                        moments[y, 0, x] += now
+                        moments[y, 1, x] += time_s * now
                 first[y, x] = now
 
 
@@ -512,8 +578,8 @@ def settle_last(
                 if _is_quiet(
                     previous[y, a:b],
                     pending[y, a:b],
-                    moments[0, y, a:b],
-                    moments[1, y, a:b],
+                    moments[y, 0, a:b],
+                    moments[y, 1, a:b],
                     pending_s,
                     mean_s,
                     inverse,
@@ -524,12 +590,12 @@ def settle_last(
                 ):
                     continue
                 slow[y, block] = 1
-                _begin_slow(first_bad[y, a:b], start[y, a:b], closed[:, y, a:b])
+                _begin_slow(first_bad[y, a:b], start[y, a:b], closed[y, :, a:b])
             for x in range(a, b):
                 if first_bad[y, x] < index or start[y, x] > k:
                     continue
-                s_before = moments[0, y, x] - pending[y, x]
-                t_before = moments[1, y, x] - times_s[k] * pending[y, x]
+                s_before = moments[y, 0, x] - pending[y, x]
+                t_before = moments[y, 1, x] - times_s[k] * pending[y, x]
                 flux = _flux(y, x, k, s_before, t_before, start[y, x], first_sums, second_sums, closed)
                 if not flux == flux:
                     continue
@@ -538,6 +604,116 @@ def settle_last(
                 ):
                     _close(y, x, start[y, x], k, s_before, t_before, times_s, first_sums, second_sums, closed)
                     start[y, x] = k
-                    moments[0, y, x] = pending[y, x]
-                    moments[1, y, x] = times_s[k] * pending[y, x]
+                    moments[y, 0, x] = pending[y, x]
+                    moments[y, 1, x] = times_s[k] * pending[y, x]
                     marks[y, x] |= JUMP
+
+
+@kernel
+def close_segments(n_used, times_s, first_sums, second_sums, moments, first_bad, start, closed, slow):
+    """Close the current segment of every pixel of the slow blocks: `closed` then holds its whole ramp.
+
+    Parameters
+    ----------
+    n_used
+        Number of reads used.
+    times_s, first_sums, second_sums, moments, first_bad, start, closed, slow
+        As in `advance`.
+    """
+    for y in range(slow.shape[0]):
+        for block in range(slow.shape[1]):
+            if slow[y, block] == 0:
+                continue
+            for x in range(block * BLOCK, min((block + 1) * BLOCK, first_bad.shape[1])):
+                stop = min(np.int64(first_bad[y, x]), n_used)
+                _close(
+                    y,
+                    x,
+                    np.int64(start[y, x]),
+                    stop,
+                    moments[y, 0, x],
+                    moments[y, 1, x],
+                    times_s,
+                    first_sums,
+                    second_sums,
+                    closed,
+                )
+
+
+@kernel
+def _add_slopes(s_sum, t_sum, dq, exclude, mean_s, inverse, total, count):
+    for i in range(s_sum.size):
+        slope = (t_sum[i] - mean_s * s_sum[i]) * inverse
+        good = dq[i] & exclude == 0
+        total[i] += slope if good else np.float32(0.0)
+        count[i] += np.float32(1.0) if good else np.float32(0.0)
+
+
+@kernel
+def preview_rate(
+    moments, first_bad, start, closed, slow, n_used, first_sums, second_sums, gain, dq, exclude, binning, rate
+):
+    """Average the provisional slope over square bins, good pixels only.
+
+    Parameters
+    ----------
+    moments, first_bad, start, closed, slow, first_sums, second_sums
+        As in `advance`.
+    n_used
+        Number of reads used, at least 2.
+    gain
+        [e-/DN], float32.
+    dq
+        Static flags, uint32, (y, x); pixels with a bit of `exclude` take no part.
+    binning
+        Side of a bin in pixels; rows and columns beyond the last whole bin are left out.
+    rate
+        Mean rate [e-/s], float32, (y / binning, x / binning), overwritten; NaN for a bin with no good pixel.
+    """
+    nx = dq.shape[1]
+    total = np.empty(nx, np.float32)
+    count = np.empty(nx, np.float32)
+    mean = first_sums[n_used] / n_used
+    mean_s = np.float32(mean)
+    inverse = np.float32(gain / (second_sums[n_used] - n_used * mean * mean))
+    for row in range(rate.shape[0]):
+        total[:] = 0.0
+        count[:] = 0.0
+        for y in range(row * binning, (row + 1) * binning):
+            for block in range(slow.shape[1]):
+                a, b = block * BLOCK, min((block + 1) * BLOCK, nx)
+                if slow[y, block] == 0:
+                    _add_slopes(
+                        moments[y, 0, a:b],
+                        moments[y, 1, a:b],
+                        dq[y, a:b],
+                        exclude,
+                        mean_s,
+                        inverse,
+                        total[a:b],
+                        count[a:b],
+                    )
+                    continue
+                for x in range(a, b):
+                    if dq[y, x] & exclude == 0:
+                        stop = min(np.int64(first_bad[y, x]), n_used)
+                        slope = _flux(
+                            y,
+                            x,
+                            stop,
+                            moments[y, 0, x],
+                            moments[y, 1, x],
+                            np.int64(start[y, x]),
+                            first_sums,
+                            second_sums,
+                            closed,
+                        )
+                        if slope == slope:
+                            total[x] += np.float32(slope) * gain
+                            count[x] += np.float32(1.0)
+        for column in range(rate.shape[1]):
+            value, weight = np.float32(0.0), np.float32(0.0)
+            for x in range(column * binning, (column + 1) * binning):
+                value += total[x]
+                weight += count[x]
+            rate[row, column] = value / weight if weight > 0.0 else np.float32(np.nan)

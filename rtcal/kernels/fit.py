@@ -1,0 +1,108 @@
+"""The slope of a ramp from its sums, added to the sums of the exposure.
+
+Ramps combine by the inverse of their read variance, which does not depend on the measured rate and so does
+not bias it (Fixsen et al. 2000, PASP 112, 1350). In slow blocks `closed` holds the ramp (`segments.close_segments`).
+"""
+
+from rtcal.kernels._jit import kernel
+
+BLOCK = 256
+
+
+@kernel
+def _fit_whole(s_sum, t_sum, mean_s, inverse, weight, spread, w_sum, w_rate, w_photon):
+    for i in range(s_sum.size):
+        w_sum[i] += weight
+        w_rate[i] += weight * ((t_sum[i] - mean_s * s_sum[i]) * inverse)
+        w_photon[i] += spread
+
+
+@kernel
+def _fit_segments(closed, gain, w_sum, w_rate, w_photon):
+    for i in range(w_sum.size):
+        w_sum[i] += closed[1, i]
+        w_rate[i] += closed[0, i] * gain
+        w_photon[i] += closed[2, i]
+
+
+@kernel
+def fit(moments, closed, slow, mean_s, inverse, weight, spread, gain, w_sum, w_rate, w_photon):
+    """Add the least-squares slope of every pixel.
+
+    Parameters
+    ----------
+    moments
+        Float32, (y, 2, x): sums of signal [DN] and of time times signal [DN s].
+    closed, slow
+        As `segments.close_segments` leaves them; below two reads a pixel has weight 0 and adds nothing.
+    mean_s, inverse, weight, spread
+        For a whole ramp, float32: mean time [s]; gain over the sum of squares about it [e-/DN/s2]; that sum [s2];
+        photon term [s3].
+    gain
+        [e-/DN], float32.
+    w_sum, w_rate, w_photon
+        Sums over ramps of weight, weight times rate, photon term; float32, (y, x), in place.
+
+    Notes
+    -----
+    Equal weights of the reads within a segment; segments by the inverse of their read variance.
+    """
+    for y in range(w_sum.shape[0]):
+        for block in range(slow.shape[1]):
+            a, b = block * BLOCK, min((block + 1) * BLOCK, w_sum.shape[1])
+            into_sum, into_rate, into_photon = w_sum[y, a:b], w_rate[y, a:b], w_photon[y, a:b]
+            if slow[y, block] == 0:
+                s_sum, t_sum = moments[y, 0, a:b], moments[y, 1, a:b]
+                _fit_whole(s_sum, t_sum, mean_s, inverse, weight, spread, into_sum, into_rate, into_photon)
+            else:
+                _fit_segments(closed[y, :, a:b], gain, into_sum, into_rate, into_photon)
+
+
+@kernel
+def _fit_ends_whole(head, tail, factors, weight, spread, w_sum, w_rate, w_photon):
+    for i in range(head.size):
+        w_sum[i] += weight
+        w_rate[i] += weight * (head[i] * factors[0] + tail[i] * factors[1])
+        w_photon[i] += spread
+
+
+@kernel
+def fit_ends(
+    head, tail, closed, slow, first_bad, start, n_used, factors, weight, spread, gain, w_sum, w_rate, w_photon
+):
+    """Add the rate from the difference of the two ends of the ramp (CDS, MCDS).
+
+    A pixel that saturated or jumped has no two ends of one segment: it gets its slope.
+
+    Parameters
+    ----------
+    head, tail
+        Sums of signal over the reads of the near and far end [DN], float32, (y, x).
+    first_bad, start, n_used
+        As in `segments.advance`; number of reads used.
+    factors
+        Of `head` and of `tail` in the rate [e-/DN/s], two float32.
+    weight, spread
+        Of the ends, float32: the square of the read noise over the read variance [s2], and its square times the
+        photon variance for 1 e-/s [s3].
+    closed, slow, gain, w_sum, w_rate, w_photon
+        As in `fit`.
+    """
+    for y in range(w_sum.shape[0]):
+        for block in range(slow.shape[1]):
+            a, b = block * BLOCK, min((block + 1) * BLOCK, w_sum.shape[1])
+            if slow[y, block] == 0:
+                _fit_ends_whole(
+                    head[y, a:b], tail[y, a:b], factors, weight, spread, w_sum[y, a:b], w_rate[y, a:b], w_photon[y, a:b]
+                )
+                continue
+            for x in range(a, b):
+                if first_bad[y, x] >= n_used and start[y, x] == 0:
+                    rate = head[y, x] * factors[0] + tail[y, x] * factors[1]
+                    w_sum[y, x] += weight
+                    w_rate[y, x] += weight * rate
+                    w_photon[y, x] += spread
+                else:
+                    w_sum[y, x] += closed[y, 1, x]
+                    w_rate[y, x] += closed[y, 0, x] * gain
+                    w_photon[y, x] += closed[y, 2, x]
