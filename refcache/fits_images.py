@@ -65,6 +65,21 @@ class FitsImages:
             self.notes.append(f"{int(bad.sum())} pixels without a usable {what} count as {value:g}")
 
 
+def check_lfs(path: Path, stream: IO[bytes]) -> bytes:
+    """Refuse what Git LFS leaves in a file's place; return the first bytes, and rewind.
+
+    Raises
+    ------
+    LfsPointerError
+        If it is such a pointer.
+    """
+    start = stream.read(len(_LFS))
+    stream.seek(0)
+    if start.startswith(_LFS):
+        raise LfsPointerError(path, "", "is a Git LFS pointer, not the file; run `git lfs pull` in its repository")
+    return start
+
+
 def check_start(path: Path, stream: IO[bytes]) -> None:
     """Refuse what is no FITS file at the first glance, and rewind.
 
@@ -75,10 +90,7 @@ def check_start(path: Path, stream: IO[bytes]) -> None:
     NotFitsError
         If it begins neither as FITS nor as gzip.
     """
-    start = stream.read(len(_LFS))
-    stream.seek(0)
-    if start.startswith(_LFS):
-        raise LfsPointerError(path, "", "is a Git LFS pointer, not the file; run `git lfs pull` in its repository")
+    start = check_lfs(path, stream)
     if not start.startswith((b"SIMPLE  =", _GZIP)):
         raise NotFitsError(path, "", f"is not FITS: it begins with {start[:9]!r}; give a FITS file")
 

@@ -22,6 +22,7 @@ from refcache.fits_images import read_cards
 from refcache.insertion import Candidate, insert
 from refcache.mapping_text import MappingText, next_name
 from refcache.mappings import load_mapping, parse_mapping
+from refcache.references import load_reference
 from refcache.rmaps import NA_WORDS, OMIT_WORDS, Rmap
 from refcache.settings import RefcacheSettings
 
@@ -64,9 +65,22 @@ class Plan:
         return "\n".join(lines)
 
 
-def read_candidate(path: Path) -> Candidate:
-    """Check a reference file and read its cards; the error is a `ReferenceFileError`."""
-    return Candidate(path, read_cards(path))
+def read_candidate(path: Path, settings: RefcacheSettings, reftype: str = "") -> Candidate:
+    """Check a reference file and read its cards.
+
+    One of a type that is applied here must be usable as such; others must be whole FITS files.
+
+    Raises
+    ------
+    ReferenceFileError
+        If it is missing, damaged, or not what its type needs.
+    """
+    candidate = Candidate(path, read_cards(path))
+    stated = (reftype or str(candidate.cards.get("REFTYPE", ""))).strip().upper()
+    for ours, theirs in settings.reftypes.items():
+        if stated in (ours.upper(), *(name.upper() for name in theirs)):
+            load_reference(path, ours)
+    return candidate
 
 
 def plan(
@@ -127,7 +141,7 @@ def publish(cache: Path, observatory: str, made: Plan) -> None:
     Raises
     ------
     FileExistsError
-        If another writer has one of the names; then nothing is left of this attempt.
+        If another writer has one of the names; then no mapping is left of this attempt.
     InsertionError
         If a reference of the same name but with other contents is there.
     """
@@ -135,8 +149,7 @@ def publish(cache: Path, observatory: str, made: Plan) -> None:
     created: list[Path] = []
     try:
         for source, target in made.copies:
-            if _place(target, source):
-                created.append(target)
+            _place(target, source)  # stays whatever happens: another writer may count on it by now
         for name, text in made.texts.items():
             _place_text(folder / name, text)
             created.append(folder / name)
@@ -248,8 +261,8 @@ def reference_folder(cache: Path, observatory: str, instrument: str) -> Path:
     return folder if flat else folder / instrument.lower()
 
 
-def _place(target: Path, source: Path) -> bool:
-    """Copy a reference; False if the same file is there already."""
+def _place(target: Path, source: Path) -> None:
+    """Copy a reference, unless the same file is there already."""
     with _temporary(target) as temporary:
         shutil.copyfile(source, temporary)
         _sync(temporary)
@@ -257,10 +270,9 @@ def _place(target: Path, source: Path) -> bool:
             _name(temporary, target)
         except FileExistsError:
             if filecmp.cmp(source, target, shallow=False):
-                return False
+                return
             raise InsertionError(f"{source}: {target} is another file of that name; rename one") from None
     _sync(target.parent)
-    return True
 
 
 def _place_text(target: Path, text: str) -> None:

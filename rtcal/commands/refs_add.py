@@ -1,10 +1,12 @@
 """`rtcal refs add`: references taken into the rules of a cache."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from refcache.cache_paths import newest_context
 from refcache.publishing import add as publish
 from refcache.publishing import plan, read_candidate
 from rtcal.commands.common import ConfigOption, say
@@ -41,13 +43,18 @@ def add(
     """
     settings = refcache_settings(config, cache, context)
     folder = existing_cache(settings)
-    candidates = [read_candidate(path) for path in files]
+    candidates = [read_candidate(path, settings, reftype) for path in files]
     if dry_run:
         made = plan(folder, settings, chosen_context(folder, settings), candidates, reftype)
         typer.echo(made.difference())
     else:
-        made = publish(folder, settings, settings.context, candidates, reftype)
+        # Without a context of its own the command starts from the newest, also of those that others make now.
+        start = chosen_context(folder, settings) if settings.context or os.environ.get("CRDS_CONTEXT") else ""
+        made = publish(folder, settings, start, candidates, reftype)
         typer.echo(made.context)
     for line in made.done:
         say(line)
     say(f"{made.context} from {made.old_context}{': nothing is written' if dry_run else ''}")
+    newest = newest_context(folder, settings.observatory)
+    if newest not in (made.context, made.old_context):
+        say(f"{newest} is newer than {made.old_context}: what it adds is not in {made.context}")

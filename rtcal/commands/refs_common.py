@@ -1,10 +1,15 @@
 """What the commands on a CRDS cache share: its options, and where it and its context are."""
 
+import json
 import os
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
 from refcache import RefcacheSettings
 from refcache.cache_paths import cache_path, context_name
@@ -66,3 +71,19 @@ def parse_header(pairs: list[str]) -> dict[str, str]:
             raise UsageError(f"{pair!r}: write KEY=VALUE, e.g. META.INSTRUMENT.DETECTOR=IMG1")
         header[key.strip().upper()] = value
     return header
+
+
+def print_rows(rows: Sequence[dict[str, Any]], as_json: bool, title: str = "") -> None:
+    """Write rows to standard output: a table for people, or one line of JSON."""
+    if as_json:
+        typer.echo(json.dumps(rows, ensure_ascii=False))
+        return
+    if not rows:
+        return
+    table = Table(title=title or None, title_justify="left", box=None, header_style="bold")
+    for column in rows[0]:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    # A file or a pipe has no width of its own; there a line is not broken if it need not be.
+    Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 240).print(table)
