@@ -64,6 +64,7 @@ class Rig:
 
     def __init__(self, daemon: Daemon, frames: ZmqSource, previews: ZmqSource) -> None:
         self.daemon = daemon
+        self.previews_endpoint = previews.endpoint
         self._frames, self._previews = Listener(frames), Listener(previews)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=daemon.run, args=(self._stop,), daemon=True)
