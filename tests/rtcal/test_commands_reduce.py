@@ -7,22 +7,13 @@ import sys
 import numpy as np
 from astropy.io import fits
 
-from streams import wire
 from streams.dq import Dq
-from streams.recording import Recorder
-from tests.fakes import FakeClock, ramp_reads
+from tests.fakes import ramp_reads
 from tests.fits_ramps import SHAPE, write_ramp
-from tests.rigs import PROCESS_S, ROOT, quiet_environment, rtcal
+from tests.rigs import PROCESS_S, ROOT, quiet_environment, rtcal, write_recording
 from tests.samples import SAMPLES
 
 NO_REFERENCES = [word for reftype in ("dark", "badpix", "sky", "flat") for word in ("--override", f"{reftype}=N/A")]
-
-
-def recording(path, messages):
-    with Recorder(path, FakeClock()) as recorder:
-        for number, message in enumerate(messages):
-            recorder.write([bytes(part) for part in wire.encode(message)], number)
-    return path
 
 
 def ramp(n=5, slope_dn=10.0, **fields):
@@ -56,7 +47,7 @@ def test_a_ramp_as_a_process_becomes_a_frame_and_the_answer_is_json(tmp_path):
 
 
 def test_missing_references_and_lost_reads_are_told(command, tmp_path):
-    path = recording(tmp_path / "night.mcap", [read for read in ramp() if read.header.read != 2])
+    path = write_recording(tmp_path / "night.mcap", [read for read in ramp() if read.header.read != 2])
     code, out, err = command("reduce", path, "--out", tmp_path / "frames")
     assert (code, out) == (0, "")
     lines = err.splitlines()
@@ -120,7 +111,7 @@ def test_nothing_is_made_of_a_single_read_and_numpy_does_not_complain(tmp_path):
 
 def test_a_recording_is_reduced_up_to_where_it_breaks_off(command, tmp_path):
     reads = [*ramp(), *ramp(exposure_id="E-2", first_sequence=5)]
-    path = recording(tmp_path / "night.mcap", reads[:5])
+    path = write_recording(tmp_path / "night.mcap", reads[:5])
     killed = tmp_path / "killed.mcap"
     killed.write_bytes(path.read_bytes()[:-40])  # what a kill leaves: no end
     code, _, err = command("reduce", killed, "--out", tmp_path / "frames", *NO_REFERENCES)
@@ -131,7 +122,7 @@ def test_a_recording_is_reduced_up_to_where_it_breaks_off(command, tmp_path):
 
 def test_frames_of_single_ramps_are_written_on_demand(command, tmp_path):
     reads = [read for number in (0, 1) for read in ramp(ramp=number, ramps_planned=2, first_sequence=5 * number)]
-    path = recording(tmp_path / "night.mcap", reads)
+    path = write_recording(tmp_path / "night.mcap", reads)
     config = tmp_path / "night.toml"
     config.write_text("[products]\nevery_ramp = true\n")
     assert command("reduce", path, "--out", tmp_path / "all", "--config", config, *NO_REFERENCES)[0] == 0
@@ -141,7 +132,7 @@ def test_frames_of_single_ramps_are_written_on_demand(command, tmp_path):
 
 
 def test_no_frame_is_a_failure_and_the_json_says_why(command, tmp_path):
-    path = recording(tmp_path / "night.mcap", [SAMPLES["observe"], SAMPLES["telemetry"]])
+    path = write_recording(tmp_path / "night.mcap", [SAMPLES["observe"], SAMPLES["telemetry"]])
     code, out, err = command("reduce", path, "--out", tmp_path / "frames", "--json", *NO_REFERENCES)
     assert code == 1
     assert json.loads(out) == {"frames": [], "counters": {"received": 2}}
