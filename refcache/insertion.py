@@ -191,7 +191,7 @@ def _conditioned(key: Any) -> tuple[str, ...]:
 def _covers(wide: tuple[str, ...], narrow: tuple[str, ...]) -> bool:
     """Tell whether every element of one key takes all that the other's takes."""
     for one, other in zip(wide, narrow, strict=True):
-        if one == other or one == "*" or other == NA:
+        if one == other or one == "*" or other == NA or (one, other) == (NA, "*"):
             continue
         if other == "*" or not set(alternatives(one)) > set(alternatives(other)):
             return False
