@@ -143,7 +143,7 @@ def test_references_are_inserted_as_by_crds(tmp_path: Path) -> None:
     )
     table = settings(path=str(tmp_path), aliases={})
     made, files = [], []
-    for number in range(40):
+    for number in range(24):
         reftype = pick.choice(["dark", "flat", "flat", "flat", "sky", "arc"])
         cards = {"DETECTOR": pick.choice(["IMG1", "IMG1", "IMG1|IMG2", "N/A", "ANY"])}
         cards |= {"FILTER": pick.choice(["K", "H", "H|K", "ks", "ANY"])}
@@ -157,7 +157,7 @@ def test_references_are_inserted_as_by_crds(tmp_path: Path) -> None:
         files.append([f"tmt_iris_{reftype}_0001.rmap", str(path)])
     _, expected = ask_crds(tmp_path, insertions=files)
     assert [body(text) for text in made] == [body(text) for text in expected]
-    assert 2 < expected.count("") < 30
+    assert 1 < expected.count("") < 20
 
 
 def body(text: str) -> list[str]:
