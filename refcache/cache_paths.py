@@ -17,18 +17,38 @@ def cache_path(settings: RefcacheSettings, environ: Mapping[str, str]) -> Path |
 def context_name(cache: Path, settings: RefcacheSettings, environ: Mapping[str, str]) -> str:
     """Return the name of the context: configured, in the environment, or the newest in the cache.
 
+    `CRDS_CONTEXT` is a `.pmap`, or one of the words that CRDS has for the newest: `latest`,
+    `<observatory>-latest`, `-operational`, `-edit`. Without a server they all are the newest of the cache.
+
     Raises
     ------
     BadRulesError
-        If none is named and the cache has none.
+        If none is named and the cache has none, or the environment names no context.
     """
-    configured = settings.context or environ.get("CRDS_CONTEXT", "")
-    if configured:
-        return configured
-    folder = cache / "mappings" / settings.observatory
+    if settings.context:
+        return settings.context
+    name = environ.get("CRDS_CONTEXT", "")
+    words = {"latest", *(f"{settings.observatory}-{word}" for word in ("latest", "operational", "edit"))}
+    if name and name.lower() not in words:
+        if not name.endswith(".pmap"):
+            known = ", ".join(sorted(words))
+            raise BadRulesError(name, f"CRDS_CONTEXT must name a .pmap of the cache, or be one of {known}")
+        return name
+    return newest_context(cache, settings.observatory)
+
+
+def newest_context(cache: Path, observatory: str) -> str:
+    """Return the `.pmap` with the highest number.
+
+    Raises
+    ------
+    BadRulesError
+        If there is none.
+    """
+    folder = cache / "mappings" / observatory
     names = [path.name for path in folder.glob("*.pmap")]
     if not names:
-        raise BadRulesError(f"{settings.observatory}_*.pmap", f"no context in {folder}; set path, or context")
+        raise BadRulesError(f"{observatory}_*.pmap", f"no context in {folder}; set path, or context")
     return max(names, key=_serial)
 
 

@@ -104,3 +104,11 @@ class LayoutError(ReferenceFileError):
 
 class UnitError(ReferenceFileError):
     """A BUNIT that is missing or is not the unit that the pipeline works in."""
+
+
+class InsertionError(RefcacheError, ValueError):
+    """A reference that cannot be taken into the rules; says which file, key and remedy."""
+
+
+class ConflictError(InsertionError):
+    """Another writer was faster, again and again."""

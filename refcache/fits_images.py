@@ -4,6 +4,8 @@ import gzip
 import io
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -13,7 +15,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from refcache.cards import plain_cards
-from refcache.errors import LayoutError, LfsPointerError, NotFitsError, ReferenceFileError
+from refcache.errors import LayoutError, LfsPointerError, MissingFileError, NotFitsError, ReferenceFileError
 from refcache.values import SetupValue
 
 FloatImage = NDArray[np.float32]
@@ -63,6 +65,21 @@ class FitsImages:
             self.notes.append(f"{int(bad.sum())} pixels without a usable {what} count as {value:g}")
 
 
+def check_lfs(path: Path, stream: IO[bytes]) -> bytes:
+    """Refuse what Git LFS leaves in a file's place; return the first bytes, and rewind.
+
+    Raises
+    ------
+    LfsPointerError
+        If it is such a pointer.
+    """
+    start = stream.read(len(_LFS))
+    stream.seek(0)
+    if start.startswith(_LFS):
+        raise LfsPointerError(path, "", "is a Git LFS pointer, not the file; run `git lfs pull` in its repository")
+    return start
+
+
 def check_start(path: Path, stream: IO[bytes]) -> None:
     """Refuse what is no FITS file at the first glance, and rewind.
 
@@ -73,10 +90,7 @@ def check_start(path: Path, stream: IO[bytes]) -> None:
     NotFitsError
         If it begins neither as FITS nor as gzip.
     """
-    start = stream.read(len(_LFS))
-    stream.seek(0)
-    if start.startswith(_LFS):
-        raise LfsPointerError(path, "", "is a Git LFS pointer, not the file; run `git lfs pull` in its repository")
+    start = check_lfs(path, stream)
     if not start.startswith((b"SIMPLE  =", _GZIP)):
         raise NotFitsError(path, "", f"is not FITS: it begins with {start[:9]!r}; give a FITS file")
 
@@ -100,6 +114,33 @@ def read_images(path: Path, stream: IO[bytes], main: str) -> FitsImages:
     LayoutError
         If an extension is missing, or of the wrong dtype or shape.
     """
+    with _checked(path, stream) as hdus:
+        return _read(path, hdus, main)
+
+
+def read_cards(path: Path) -> dict[str, SetupValue]:
+    """Check that a file is whole FITS of any layout, and return the cards of PRIMARY and of the first image.
+
+    Raises
+    ------
+    ReferenceFileError
+        If it is missing, a Git LFS pointer, not FITS, truncated or damaged.
+    """
+    try:
+        with path.open("rb") as stream:
+            check_start(path, stream)
+            with _checked(path, stream) as hdus:
+                cards = [plain_cards(hdu.header) for hdu in hdus[:2]]
+    except FileNotFoundError as error:
+        raise MissingFileError(path, "", "no such file; check the path, or fetch the reference") from error
+    except OSError as error:
+        raise MissingFileError(path, "", f"cannot be read: {error.strerror or error}") from error
+    return {key: value for header in reversed(cards) for key, value in header.items()}
+
+
+@contextmanager
+def _checked(path: Path, stream: IO[bytes]) -> Iterator[fits.HDUList]:
+    """Open a FITS file whose extensions are all there; damage met inside is an error of the file too."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -108,7 +149,7 @@ def read_images(path: Path, stream: IO[bytes], main: str) -> FitsImages:
                 for warning in caught:
                     if any(word in str(warning.message) for word in _DAMAGE_WARNINGS):
                         raise NotFitsError(path, "", f"is truncated or damaged: {warning.message}; fetch it again")
-                return _read(path, hdus, main)
+                yield hdus
         except _DAMAGED as error:
             if isinstance(error, ReferenceFileError):
                 raise

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from refcache.errors import BadInputError, BadRulesError, NoMatchError
+from refcache.errors import BadInputError, BadRulesError
 from refcache.selectors import Found, Leaf, Selector, follow
 from refcache.values import UNDEFINED
 
@@ -116,16 +116,17 @@ class SelectVersionSelector(Selector):
         Raises
         ------
         BadInputError
-            If the header has no number as its version.
-        NoMatchError
-            If it is above every rule and there is no `default`.
+            If the header has no number as its version, or one above every rule where there is no `default`.
+            That does not fall through to lighter rules: CRDS stops here too.
         """
         number = asked_number(self, header)
         if not abs(number) < float("inf"):
             raise BadInputError(f"{self.parameters[0]}={number} is no version; {self.name} needs a number")
         index = bisect_left(self.bounds, (number, "="))
         if index == len(self.bounds):
-            raise NoMatchError(f"no rule of {self.name} is for version {number:g}; it has no default")
+            raise BadInputError(
+                f"{self.parameters[0]}={number:g} is above every rule of {self.name}, and it has no default"
+            )
         return follow(self.leaves[index], header)
 
     def below(self) -> Iterator[tuple[str, Leaf]]:

@@ -135,7 +135,7 @@ class Rmap:
             return NotApplicable(str(reason))
 
     def _choose(self, selector: Selector, header: Mapping[str, str]) -> Found:
-        first = self._without_irrelevant(self._precondition(header) if self._precondition else header)
+        first = self.without_irrelevant(self._precondition(header) if self._precondition else header)
         try:
             return selector.choose(first)
         except SelectionError as error:
@@ -144,7 +144,7 @@ class Rmap:
             try:
                 if self._fallback is None:
                     raise
-                return selector.choose(self._without_irrelevant(self._fallback(header)))
+                return selector.choose(self.without_irrelevant(self._fallback(header)))
             except SelectionError as last:
                 if not self._optional:
                     raise
@@ -164,14 +164,18 @@ class Rmap:
             return special(found.value, f"{self.name} says {found.value}") or File(found.value, found.date)
         return Files(found.value) if isinstance(found.value, tuple) else Table(found.value)
 
-    def _without_irrelevant(self, header: Mapping[str, str]) -> Mapping[str, str]:
-        """Put N/A for the keys that the rmap's own conditions leave out, all judged by the header as it came."""
+    def without_irrelevant(self, header: Mapping[str, str], keep_comments: bool = False) -> Mapping[str, str]:
+        """Put N/A for the keys that the rmap's own conditions leave out, all judged by the header as it came.
+
+        `keep_comments` keeps the values of the keys that only comment on a rule, for who writes one.
+        """
         names = expression_names(dict.fromkeys(self.keys, UNDEFINED) | dict(header))
         reduced = dict(header)
         for key in self.keys:
             condition = self._key_relevant.get(key.lower())
             if key.lower() in self._comments:
-                reduced[key] = NA
+                if not keep_comments:
+                    reduced[key] = NA
             elif condition is not None:
                 try:
                     relevant = evaluate(condition, names)

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 
-BAND_BYTES = 1 << 20
-"""What the planes of one band may take: it stays in the second-level cache from kernel to kernel."""
+BAND_BYTES = 1 << 21
+"""What the planes of one band may take: it stays in the cache from kernel to kernel, and calls cost little."""
 
 
 class Bands:

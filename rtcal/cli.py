@@ -9,6 +9,7 @@ import typer
 
 from refcache import RefcacheError
 from rtcal import __version__
+from rtcal.commands.bench import bench
 from rtcal.commands.common import say
 from rtcal.commands.dashboard import dashboard
 from rtcal.commands.demo import demo
@@ -47,6 +48,7 @@ def _options(
 for command in (demo, run, simulate, record, replay, reduce, status, dashboard):
     app.command()(command)
 app.add_typer(refs, name="refs")
+app.add_typer(bench, name="bench")
 
 
 def main() -> None:

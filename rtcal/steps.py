@@ -25,14 +25,14 @@ STAGGER_BYTES = 320
 
 
 def plane(shape: tuple[int, ...], dtype: Any, order: int = 0) -> NDArray[Any]:
-    """Allocate a plane; planes of different `order` do not share their offset from a page.
+    """Allocate a plane with arbitrary contents; planes of different `order` do not share their offset from a page.
 
     Big arrays all begin at the same offset, so the same pixel of several planes falls on the same lines
     of the cache; moving each by some hundred bytes is worth about 15 % in a kernel that walks many.
     """
     count = int(np.prod(shape))
     shift = order * STAGGER_BYTES // np.dtype(dtype).itemsize
-    return np.zeros(count + shift, dtype)[shift:].reshape(shape)
+    return np.empty(count + shift, dtype)[shift:].reshape(shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -294,7 +294,7 @@ def close_ramp(
         into = (sums.w_sum[rows], sums.w_rate[rows], sums.w_photon[rows])
         moments, first_bad, start, closed = state
         if ends is None:
-            fit.fit(moments, closed, slow, *map(np.float32, whole), gain, *into)
+            fit.fit(moments, first_bad, start, closed, slow, n_used, *map(np.float32, whole), gain, *into)
         else:
             factors = np.array([ends.near, ends.far], np.float32) * gain
             weights = (np.float32(ends.weight), np.float32(ends.spread))
@@ -419,11 +419,15 @@ def finish_pixels(rate: FloatImage, err: FloatImage, dq: FlagImage, bad_pixels: 
     """Flag errors far above the rest (UNRELIABLE_SLOPE), then repair, blank or keep bad pixels."""
     typical = sample_median(err, dq)
     limit = np.float32(10 * typical if np.isfinite(typical) else np.inf)
-    bands.run(lambda rows: badpix.flag_unreliable(err[rows], dq[rows], limit), err.shape, 8)
-    if bad_pixels == "repair":
-        bands.run(lambda rows: badpix.repair(rate, err, dq, rows.start, rows.stop), err.shape, 12)
-    elif bad_pixels == "nan":
-        bands.run(lambda rows: badpix.blank(rate[rows], err[rows], dq[rows]), err.shape, 12)
+
+    def work(rows: slice) -> None:
+        badpix.flag_unreliable(err[rows], dq[rows], limit)
+        if bad_pixels == "repair":
+            badpix.repair(rate, err, dq, rows.start, rows.stop)
+        elif bad_pixels == "nan":
+            badpix.blank(rate[rows], err[rows], dq[rows])
+
+    bands.run(work, err.shape, 12)
 
 
 def sample_steps(shape: tuple[int, int], most: int = 300_000) -> slice:

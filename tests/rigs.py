@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,13 @@ import pytest
 from rtcal.config import Settings
 from rtcal.daemon import Daemon
 from streams import settings as settings_file
+from streams import wire
 from streams.clock import SystemClock
 from streams.messages import Frame, Message, Preview, Status
+from streams.recording import Recorder
 from streams.sinks import ZmqSink
 from streams.sources import Source, ZmqSource
+from tests.fakes import FakeClock
 
 ROOT = Path(__file__).parent.parent
 WAIT_S = 30.0
@@ -64,6 +67,7 @@ class Rig:
 
     def __init__(self, daemon: Daemon, frames: ZmqSource, previews: ZmqSource) -> None:
         self.daemon = daemon
+        self.previews_endpoint = previews.endpoint
         self._frames, self._previews = Listener(frames), Listener(previews)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=daemon.run, args=(self._stop,), daemon=True)
@@ -122,6 +126,19 @@ def published_reads(high_water: int = 1000) -> Iterator[tuple[ZmqSink, ZmqSource
     ):
         assert sink.wait_for_receiver(WAIT_S)
         yield sink, source
+
+
+def parts_of(message: Message) -> list[bytes]:
+    """Return a message as it travels."""
+    return [bytes(part) for part in wire.encode(message)]
+
+
+def write_recording(path: Path, messages: Iterable[Message]) -> Path:
+    """Record messages a nanosecond apart."""
+    with Recorder(path, FakeClock()) as recorder:
+        for number, message in enumerate(messages):
+            recorder.write(parts_of(message), number)
+    return path
 
 
 def rtcal(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -18,23 +18,30 @@ def _fit_whole(s_sum, t_sum, mean_s, inverse, weight, spread, w_sum, w_rate, w_p
 
 
 @kernel
-def _fit_segments(closed, gain, w_sum, w_rate, w_photon):
+def _fit_slow(
+    s_sum, t_sum, closed, first_bad, start, n_used, mean_s, inverse, weight, spread, gain, w_sum, w_rate, w_photon
+):
     for i in range(w_sum.size):
-        w_sum[i] += closed[1, i]
-        w_rate[i] += closed[0, i] * gain
-        w_photon[i] += closed[2, i]
+        whole = (first_bad[i] >= n_used) & (start[i] == 0)
+        w_sum[i] += weight if whole else closed[1, i]
+        w_rate[i] += weight * ((t_sum[i] - mean_s * s_sum[i]) * inverse) if whole else closed[0, i] * gain
+        w_photon[i] += spread if whole else closed[2, i]
 
 
 @kernel
-def fit(moments, closed, slow, mean_s, inverse, weight, spread, gain, w_sum, w_rate, w_photon):
+def fit(
+    moments, first_bad, start, closed, slow, n_used, mean_s, inverse, weight, spread, gain, w_sum, w_rate, w_photon
+):
     """Add the least-squares slope of every pixel.
 
     Parameters
     ----------
     moments
         Float32, (y, 2, x): sums of signal [DN] and of time times signal [DN s].
-    closed, slow
+    first_bad, start, closed, slow
         As `segments.close_segments` leaves them; below two reads a pixel has weight 0 and adds nothing.
+    n_used
+        Number of reads used.
     mean_s, inverse, weight, spread
         For a whole ramp, float32: mean time [s]; gain over the sum of squares about it [e-/DN/s2]; that sum [s2];
         photon term [s3].
@@ -51,11 +58,26 @@ def fit(moments, closed, slow, mean_s, inverse, weight, spread, gain, w_sum, w_r
         for block in range(slow.shape[1]):
             a, b = block * BLOCK, min((block + 1) * BLOCK, w_sum.shape[1])
             into_sum, into_rate, into_photon = w_sum[y, a:b], w_rate[y, a:b], w_photon[y, a:b]
+            s_sum, t_sum = moments[y, 0, a:b], moments[y, 1, a:b]
             if slow[y, block] == 0:
-                s_sum, t_sum = moments[y, 0, a:b], moments[y, 1, a:b]
                 _fit_whole(s_sum, t_sum, mean_s, inverse, weight, spread, into_sum, into_rate, into_photon)
-            else:
-                _fit_segments(closed[y, :, a:b], gain, into_sum, into_rate, into_photon)
+                continue
+            _fit_slow(
+                s_sum,
+                t_sum,
+                closed[y, :, a:b],
+                first_bad[y, a:b],
+                start[y, a:b],
+                n_used,
+                mean_s,
+                inverse,
+                weight,
+                spread,
+                gain,
+                into_sum,
+                into_rate,
+                into_photon,
+            )
 
 
 @kernel

@@ -76,16 +76,34 @@ def mark_limits(read, ceiling_dn, floor_dn, index, number, saturated_from, first
             a, b = block * BLOCK, min((block + 1) * BLOCK, read.shape[1])
             if _is_plain(read[y, a:b], ceiling_dn, floor_dn):
                 continue
-            for x in range(a, b):
-                if read[y, x] <= floor_dn:
-                    marks[y, x] |= FLOOR
-                if read[y, x] > ceiling_dn:
-                    saturated_from[y, x] = min(saturated_from[y, x], number)
-                    if slow[y, block] == 0:
-                        _begin_slow(first_bad[y, a:b], start[y, a:b], closed[y, :, a:b])
-                    slow[y, block] = FRESH
-                    if first_bad[y, x] == NEVER:
-                        first_bad[y, x] = index
+            if _exceeds(read[y, a:b], ceiling_dn):
+                if slow[y, block] == 0:
+                    _begin_slow(first_bad[y, a:b], start[y, a:b], closed[y, :, a:b])
+                slow[y, block] = FRESH
+                _mark_ceiling(read[y, a:b], ceiling_dn, index, number, saturated_from[y, a:b], first_bad[y, a:b])
+            _mark_floor(read[y, a:b], floor_dn, marks[y, a:b])
+
+
+@kernel
+def _exceeds(read, ceiling_dn):
+    top = read[0]
+    for i in range(read.size):
+        top = max(top, read[i])
+    return top > ceiling_dn
+
+
+@kernel
+def _mark_ceiling(read, ceiling_dn, index, number, saturated_from, first_bad):
+    for i in range(read.size):
+        over = np.float32(read[i]) > ceiling_dn
+        saturated_from[i] = min(saturated_from[i], number) if over else saturated_from[i]
+        first_bad[i] = index if over & (first_bad[i] == NEVER) else first_bad[i]
+
+
+@kernel
+def _mark_floor(read, floor_dn, marks):
+    for i in range(read.size):
+        marks[i] |= FLOOR if np.float32(read[i]) <= floor_dn else np.uint8(0)
 
 
 @kernel
@@ -156,11 +174,9 @@ def add(signal, time_s, store, moments, first_bad, slow):
             if slow[y, block] == 0:
                 _add_all(signal[y, a:b], time_s, store[y, a:b], moments[y, 0, a:b], moments[y, 1, a:b])
                 continue
-            for x in range(a, b):
-                store[y, x] = signal[y, x]
-                if first_bad[y, x] == NEVER:
-                    moments[y, 0, x] += signal[y, x]
-                    moments[y, 1, x] += time_s * signal[y, x]
+            _add_unsaturated(
+                signal[y, a:b], time_s, store[y, a:b], moments[y, 0, a:b], moments[y, 1, a:b], first_bad[y, a:b]
+            )
 
 
 @kernel
@@ -170,6 +186,37 @@ def _add_all(signal, time_s, store, s_sum, t_sum):
         store[i] = value
         s_sum[i] += value
         t_sum[i] += time_s * value
+
+
+@kernel
+def _add_unsaturated(signal, time_s, store, s_sum, t_sum, first_bad):
+    for i in range(signal.size):
+        store[i] = signal[i]
+        value = signal[i] if first_bad[i] == NEVER else np.float32(0.0)
+        s_sum[i] += value
+        t_sum[i] += time_s * value
+
+
+@kernel
+def _add_calm(signal, time_s, store, s_sum, t_sum, busy):
+    for i in range(signal.size):
+        calm = busy[i] == 0
+        value = signal[i] if calm else np.float32(0.0)
+        store[i] = signal[i] if calm else store[i]
+        s_sum[i] += value
+        t_sum[i] += time_s * value
+
+
+@kernel
+def _find_busy(
+    previous, pending, s_sum, t_sum, first_bad, start, pending_s, mean_s, inverse, step_s, noise2, photon, limit2, busy
+):
+    """Mark the pixels of a slow block that something has happened to, or whose pending step is beyond the noise."""
+    for i in range(pending.size):
+        flux = (t_sum[i] - pending_s * pending[i] - mean_s * (s_sum[i] - pending[i])) * inverse
+        excess = pending[i] - previous[i] - flux * step_s
+        loud = excess * excess > limit2 * (noise2 + max(flux, np.float32(0.0)) * photon)
+        busy[i] = loud | (first_bad[i] != NEVER) | (start[i] != 0)
 
 
 @kernel
@@ -202,6 +249,19 @@ def _first_steps_quiet(first, second, third, signal, gaps_s, noise2, photon_per_
         loud += d1 * d1 > limit2 * (noise2 + shot * gaps_s[0])
         loud += d2 * d2 > limit2 * (noise2 + shot * gaps_s[1])
     return loud == 0
+
+
+@kernel
+def _find_busy_first(first, second, third, signal, first_bad, gaps_s, noise2, photon_per_s, limit2, busy):
+    for i in range(signal.size):
+        one, two = (second[i] - first[i]) / gaps_s[0], (third[i] - second[i]) / gaps_s[1]
+        three = (signal[i] - third[i]) / gaps_s[2]
+        flux = _median(one, two, three)
+        shot = max(flux, np.float32(0.0)) * photon_per_s
+        d1, d2 = (one - flux) * gaps_s[0], (two - flux) * gaps_s[1]
+        loud = d1 * d1 > limit2 * (noise2 + shot * gaps_s[0])
+        loud |= d2 * d2 > limit2 * (noise2 + shot * gaps_s[1])
+        busy[i] = loud | (first_bad[i] != NEVER)
 
 
 @kernel
@@ -355,6 +415,7 @@ def advance(
     mean_s, inverse, pending_s = np.float32(mean), np.float32(1.0 / weight), np.float32(times_s[k])
     step_s, noise2, limit2 = np.float32(gap_s), np.float32(settings[0]), np.float32(settings[2])
     photon, time_s = np.float32(settings[1] * gap_s), np.float32(times_s[index])
+    busy = np.empty(BLOCK, np.uint8)
     for y in range(signal.shape[0]):
         for block in range(slow.shape[1]):
             a, b = block * BLOCK, min((block + 1) * BLOCK, signal.shape[1])
@@ -376,19 +437,28 @@ def advance(
                     continue
                 slow[y, block] = 1
                 _begin_slow(first_bad[y, a:b], start[y, a:b], closed[y, :, a:b])
+            _find_busy(
+                previous[y, a:b],
+                pending[y, a:b],
+                moments[y, 0, a:b],
+                moments[y, 1, a:b],
+                first_bad[y, a:b],
+                start[y, a:b],
+                pending_s,
+                mean_s,
+                inverse,
+                step_s,
+                noise2,
+                photon,
+                limit2,
+                busy,
+            )
+            _add_calm(signal[y, a:b], time_s, store[y, a:b], moments[y, 0, a:b], moments[y, 1, a:b], busy)
             for x in range(a, b):
+                if busy[x - a] == 0:
+                    continue
                 now = signal[y, x]
                 waiting = pending[y, x]
-                if first_bad[y, x] == NEVER and start[y, x] == 0:
-                    # Most pixels of a slow block: nothing has happened to them yet.
-                    s_before, t_before = moments[y, 0, x] - waiting, moments[y, 1, x] - pending_s * waiting
-                    flux32 = (t_before - mean_s * s_before) * inverse
-                    excess = waiting - previous[y, x] - flux32 * step_s
-                    if excess * excess <= limit2 * (noise2 + max(flux32, np.float32(0.0)) * photon):
-                        moments[y, 0, x] += now
-                        moments[y, 1, x] += time_s * now
-                        store[y, x] = now
-                        continue
                 if first_bad[y, x] >= index:
                     s_before = moments[y, 0, x] - waiting
                     t_before = moments[y, 1, x] - times_s[k] * waiting
@@ -451,6 +521,7 @@ def begin(
     times_s, first_sums, second_sums, settings, moments, first_bad, start, closed, marks, slow
         As in `advance`.
     """
+    busy = np.empty(BLOCK, np.uint8)
     gaps = np.empty(3, np.float32)
     for i in range(3):
         gaps[i] = times_s[i + 1] - times_s[i]
@@ -467,22 +538,25 @@ def begin(
                     continue
                 slow[y, block] = 1
                 _begin_slow(first_bad[y, a:b], start[y, a:b], closed[y, :, a:b])
+            _find_busy_first(
+                first[y, a:b],
+                second[y, a:b],
+                third[y, a:b],
+                signal[y, a:b],
+                first_bad[y, a:b],
+                gaps,
+                noise2,
+                photon,
+                limit2,
+                busy,
+            )
+            _add_calm(signal[y, a:b], time_s, first[y, a:b], moments[y, 0, a:b], moments[y, 1, a:b], busy)
             for x in range(a, b):
+                if busy[x - a] == 0:
+                    continue
                 now = signal[y, x]
                 bad_from = first_bad[y, x]
-                if bad_from == NEVER and _first_steps_quiet(
-                    first[y, x : x + 1],
-                    second[y, x : x + 1],
-                    third[y, x : x + 1],
-                    signal[y, x : x + 1],
-                    gaps,
-                    noise2,
-                    photon,
-                    limit2,
-                ):
-                    moments[y, 0, x] += now
-                    moments[y, 1, x] += time_s * now
-                elif bad_from >= 3:
+                if bad_from >= 3:
                     one = (second[y, x] - first[y, x]) / gaps[0]
                     two = (third[y, x] - second[y, x]) / gaps[1]
                     three = (now - third[y, x]) / gaps[2]
@@ -611,7 +685,7 @@ def settle_last(
 
 @kernel
 def close_segments(n_used, times_s, first_sums, second_sums, moments, first_bad, start, closed, slow):
-    """Close the current segment of every pixel of the slow blocks: `closed` then holds its whole ramp.
+    """Close the current segment of every pixel that something has happened to: `closed` then holds its whole ramp.
 
     Parameters
     ----------
@@ -626,6 +700,8 @@ def close_segments(n_used, times_s, first_sums, second_sums, moments, first_bad,
                 continue
             for x in range(block * BLOCK, min((block + 1) * BLOCK, first_bad.shape[1])):
                 stop = min(np.int64(first_bad[y, x]), n_used)
+                if stop == n_used and start[y, x] == 0:
+                    continue
                 _close(
                     y,
                     x,
@@ -697,6 +773,10 @@ def preview_rate(
                 for x in range(a, b):
                     if dq[y, x] & exclude == 0:
                         stop = min(np.int64(first_bad[y, x]), n_used)
+                        if stop == n_used and start[y, x] == 0:
+                            total[x] += (moments[y, 1, x] - mean_s * moments[y, 0, x]) * inverse
+                            count[x] += np.float32(1.0)
+                            continue
                         slope = _flux(
                             y,
                             x,

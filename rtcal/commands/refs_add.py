@@ -1,0 +1,60 @@
+"""`rtcal refs add`: references taken into the rules of a cache."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from refcache.cache_paths import newest_context
+from refcache.publishing import add as publish
+from refcache.publishing import plan, read_candidate
+from rtcal.commands.common import ConfigOption, say
+from rtcal.commands.refs_common import CacheOption, chosen_context, existing_cache, refcache_settings
+
+Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="References: FITS files.", show_default=False)]
+FromOption = Annotated[
+    str | None,
+    typer.Option("--context", metavar="OLD", help="Context to start from; without it the newest of the cache."),
+]
+AddTypeOption = Annotated[str, typer.Option("--reftype", metavar="TYPE", help="CRDS's type, instead of REFTYPE.")]
+DryOption = Annotated[bool, typer.Option("--dry-run", help="Write nothing; show what would change as a diff.")]
+
+
+def add(
+    files: Files,
+    cache: CacheOption = None,
+    context: FromOption = None,
+    reftype: AddTypeOption = "",
+    dry_run: DryOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Add references to a cache: copy them, and make new versions of rmap, imap and context that name them.
+
+    INSTRUME, REFTYPE, USEAFTER and the cards that the rules match are read from each file's header. Old
+    mappings are never changed; the new context appears last, when everything that it needs is there. Its name
+    is written to standard output.
+
+    Examples:
+
+        rtcal refs add dark_img1.fits --cache crds --dry-run
+
+        rtcal refs add dark_img1.fits badpix_img1.fits --cache crds
+    """
+    settings = refcache_settings(config, cache, context)
+    folder = existing_cache(settings)
+    candidates = [read_candidate(path, settings, reftype) for path in files]
+    if dry_run:
+        made = plan(folder, settings, chosen_context(folder, settings), candidates, reftype)
+        typer.echo(made.difference())
+    else:
+        # Without a context of its own the command starts from the newest, also of those that others make now.
+        start = chosen_context(folder, settings) if settings.context or os.environ.get("CRDS_CONTEXT") else ""
+        made = publish(folder, settings, start, candidates, reftype)
+        typer.echo(made.context)
+    for line in made.done:
+        say(line)
+    say(f"{made.context} from {made.old_context}{': nothing is written' if dry_run else ''}")
+    newest = newest_context(folder, settings.observatory)
+    if newest not in (made.context, made.old_context):
+        say(f"{newest} is newer than {made.old_context}: what it adds is not in {made.context}")
