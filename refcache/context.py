@@ -14,7 +14,7 @@ from typing import TypeVar
 from refcache.errors import BadInputError, BadRulesError, UnknownError
 from refcache.mappings import MappingFile, SelectorRules, load_mapping
 from refcache.rmaps import NA_WORDS, OMIT_WORDS, NotApplicable, Omitted, Rmap, Selection, special
-from refcache.values import UNDEFINED, crds_header
+from refcache.values import UNDEFINED, normalise
 
 Loaded = TypeVar("Loaded")
 
@@ -49,6 +49,11 @@ class Instrument:
         """Header keys of all its types and its own, as they are written."""
         rmaps = (rules for rules in self.types.values() if isinstance(rules, Rmap))
         return frozenset(self.own_keys).union(*(rules.keys for rules in rmaps))
+
+    @cached_property
+    def upper_keys(self) -> frozenset[str]:
+        """The keys in upper case, in which headers have them."""
+        return frozenset(key.upper() for key in self.keys)
 
     @cached_property
     def broken(self) -> BadRulesError | None:
@@ -172,8 +177,9 @@ class CrdsContext:
             return instrument
         if strict and instrument.broken is not None:
             raise instrument.broken
-        keys = {key.upper() for key in instrument.keys} | ({self.instrument_key} - {""})
-        asked = crds_header({key: texts.get(key, UNDEFINED) for key in keys})
+        asked = {key: normalise(texts.get(key, UNDEFINED)) for key in instrument.upper_keys}
+        if self.instrument_key:
+            asked[self.instrument_key] = normalise(texts.get(self.instrument_key, UNDEFINED))
         if strict and self.instrument_key:
             self._instrument_name(asked)  # CRDS looks again, among the keys that the rules know
         rules = instrument.type(reftype)

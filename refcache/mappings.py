@@ -160,7 +160,7 @@ def _sections(text: str, name: str) -> dict[str, Choice]:
     except SyntaxError as error:
         raise BadRulesError(name, f"is no mapping: {error.msg}", error.lineno) from error
     except (ValueError, RecursionError, MemoryError) as error:
-        raise BadRulesError(name, f"is no mapping: {error}") from error
+        raise BadRulesError(name, f"is no mapping: {str(error) or 'nested too deeply'}") from error
     reader = _Reader(name)
     return {key: value for statement in tree.body for key, value in reader.section(statement)}
 

@@ -14,6 +14,11 @@ from refcache.values import ANY, NA, normalise
 Matcher = Callable[[str], int]
 
 MAX_NESTING = 8
+MAX_VALUE = 1000
+"""Characters of a header value that a regular expression is tried on; a FITS card has 68."""
+
+_ESCAPED = re.compile(r"\\.|\[[^\]]*\]")
+_INNERMOST = re.compile(r"\(([^()]*)\)")
 _RELATION = re.compile(r"([><]=?)\s*([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)")
 _RELATIONS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
 
@@ -57,6 +62,8 @@ def matcher(key: str, nesting: int = 0) -> Matcher:
     if nesting > MAX_NESTING:
         raise ValueError(f"{key[:40]!r} lies inside more than {MAX_NESTING} NOTs or #")
     if key.startswith("(") and key.endswith(")"):
+        if _may_take_for_ever(key[1:-1]):
+            raise ValueError(f"{key[:40]!r} repeats a group that holds a repeat or alternatives; write it without")
         return _regex(key[1:-1])
     if key.startswith("{") and key.endswith("}"):
         return _literal(key[1:-1])
@@ -92,9 +99,20 @@ def _regex(pattern: str) -> Matcher:
 
     def match(value: str) -> int:
         known = plain(value)
-        return known if known != -1 else (1 if compiled.match(value) else -1)
+        return known if known != -1 else (1 if len(value) <= MAX_VALUE and compiled.match(value) else -1)
 
     return match
+
+
+def _may_take_for_ever(pattern: str) -> bool:
+    """Tell whether a regular expression repeats what can be repeated inside: its time may grow exponentially."""
+    plain = _ESCAPED.sub("a", pattern)
+    while (group := _INNERMOST.search(plain)) is not None:
+        repeats = any(sign in group[1] for sign in "*+{|")
+        if repeats and plain[group.end() : group.end() + 1] in ("*", "+", "{"):
+            return True
+        plain = plain[: group.start()] + ("a*" if repeats else "a") + plain[group.end() :]
+    return False
 
 
 def _relation(key: str) -> Matcher:

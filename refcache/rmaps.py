@@ -124,10 +124,9 @@ class Rmap:
         SelectionError
             If they choose nothing and the type is required.
         """
-        names = expression_names(header)
-        if self._omit is not None and self._holds(self._omit, names, default=False):
+        if self._omit is not None and self._holds(self._omit, expression_names(header), default=False):
             return Omitted(f"rmap_omit of {self.name}")
-        if self._relevant is not None and not self._holds(self._relevant, names, default=True):
+        if self._relevant is not None and not self._holds(self._relevant, expression_names(header), default=True):
             return NotApplicable(f"rmap_relevance of {self.name}")
         try:
             return self._result(self._choose(self._past if past_only else self._selector, header))
@@ -169,6 +168,8 @@ class Rmap:
 
         `keep_comments` keeps the values of the keys that only comment on a rule, for who writes one.
         """
+        if not self._key_relevant and not self._comments:
+            return header
         names = expression_names(dict.fromkeys(self.keys, UNDEFINED) | dict(header))
         reduced = dict(header)
         for key in self.keys:

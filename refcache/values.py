@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 SetupValue = str | int | float | bool
 """What a FITS card or a message's setup may hold."""
@@ -18,7 +19,12 @@ _SAME = {"ANY": ANY, "4294967295.0": "-1.0", "TRUE": "T", "FALSE": "F"}
 
 def normalise(value: object) -> str:
     """Turn a header or rule value into CRDS's text: upper case, numbers as floats, T and F, `*` for ANY."""
-    text = str(value).strip().upper()
+    return _normalised(value if isinstance(value, str) else str(value))
+
+
+@lru_cache(maxsize=4096)
+def _normalised(value: str) -> str:
+    text = value.strip().upper()
     if _NUMBER.fullmatch(text):
         text = str(float(text))
     if _NOT_APPLICABLE.match(text):

@@ -74,7 +74,7 @@ class Pipeline:
         self._sequences: Counter[str] = Counter()
         self._latest: ReadHeader | None = None
         self._ended: tuple[str, int] | None = None
-        self._revision = 0
+        self._revision, self._final = 0, False
 
     def process(self, message: Message, *, preview: bool = True) -> Iterator[Message]:
         """Take one message; yield what follows from it.
@@ -100,6 +100,11 @@ class Pipeline:
         for read in self._order.flush():
             yield from self._read(read, preview=False)
         yield from self._close_ramp(aborted=aborted)
+
+    def finish(self, *, aborted: bool = True) -> Iterator[Message]:
+        """End everything that is open (no more will come): the frame of the ramp, and the exposure's final one."""
+        yield from self.finish_ramp(aborted=aborted)
+        yield from self._conclude()
 
     def rest(self) -> None:
         """Let a publisher begin anew: after a pause the same recording may be played again.
@@ -152,6 +157,7 @@ class Pipeline:
         if exposure is not None and self._is_new_ramp(exposure, header):
             yield from self._close_ramp(aborted=False)
         if exposure is None or exposure.opening.exposure_id != header.exposure_id:
+            yield from self._conclude()
             exposure = self._exposure = self._open(read)
         try:
             exposure.add(read)
@@ -183,12 +189,10 @@ class Pipeline:
         ours = exposure is not None and message.header.exposure_id == exposure.opening.exposure_id
         match message.header.name:
             case "ExposureEnd" | "ObserveEnd" if ours:
-                yield from self.finish_ramp(aborted=False)
-                self._exposure = None
+                yield from self.finish(aborted=False)
             case "ExposureAborted" if ours:
                 self.counters["aborted"] += 1
-                yield from self.finish_ramp(aborted=True)
-                self._exposure = None
+                yield from self.finish()
             case "ReadoutFailed":
                 self.counters["readouts_failed"] += 1
         self.counters["events"] += 1
@@ -203,7 +207,7 @@ class Pipeline:
         self._calibration = Calibration.build(references, shape, detector.reference_border, self._calibration)
         self._buffers = Buffers.fit_for(read, self._buffers)
         plan = self._plan(mode, detector, read)
-        self._revision = 0
+        self._revision, self._final = 0, False
         self.counters["exposures"] += 1
         return Exposure(read, plan, self._calibration, self._buffers, self._bands)
 
@@ -232,6 +236,12 @@ class Pipeline:
         self.counters["ramps"] += 1
         yield self._frame(exposure, final=aborted or opening.ramp + 1 >= opening.ramps_planned)
 
+    def _conclude(self) -> Iterator[Message]:
+        """Close the exposure; its last frame goes out again as final where the ramps that were to follow never came."""
+        exposure, self._exposure = self._exposure, None
+        if exposure is not None and exposure.ramps and not self._final:
+            yield self._frame(exposure, final=True)
+
     def _frame(self, exposure: Exposure, *, final: bool) -> Frame:
         frame = exposure.frame(
             self._settings.calibration,
@@ -241,6 +251,7 @@ class Pipeline:
             published_ns=self._clock.tai_ns(),
         )
         self._revision += 1
+        self._final = final
         self.counters["frames"] += 1
         return frame
 

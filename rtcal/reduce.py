@@ -66,7 +66,7 @@ class Reducer:
                     on_message(message)
                 yield from self._frames_of(message)
         for pipeline in self.pipelines.values():
-            yield from _only_frames(pipeline.finish_ramp(aborted=False))
+            yield from _only_frames(pipeline.finish(aborted=False))
 
     @property
     def counters(self) -> Counter[str]:

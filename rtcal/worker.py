@@ -107,7 +107,7 @@ class Worker:
         try:
             arrival = self._queue.get(timeout=timeout_s)
         except queue.Empty:
-            self._guarded(self._finish if stopping else self._give_up_idle_ramp)
+            self._guarded(self._end if stopping else self._rest_if_idle)
             return not stopping
         self._guarded(lambda: self._handle(arrival))
         return True
@@ -151,14 +151,23 @@ class Worker:
             if isinstance(result, Frame) and arrived_s is not None:
                 self.latency_s = self._clock.monotonic_s() - arrived_s
 
-    def _finish(self) -> None:
+    def _end(self) -> None:
+        self._publish_all(self._pipeline.finish(), None)
+
+    def _finish_ramp(self) -> None:
         self._publish_all(self._pipeline.finish_ramp(), None)
 
-    def _give_up_idle_ramp(self) -> None:
-        if self._last_read is None or self._spacing_s is None or not self._pipeline.ramp_open:
+    def _rest_if_idle(self) -> None:
+        """Give a ramp up whose reads stopped coming; without one, let a publisher begin anew."""
+        if self._last_read is None:
             return
         waited_s = self._clock.monotonic_s() - self._last_read[1]
-        if waited_s > max(self._idle_s, self._idle_frames * self._spacing_s):
+        if not self._pipeline.ramp_open:
+            if waited_s > self._idle_s:
+                self._finish_ramp()  # reads that are still held for one before them
+                self._pipeline.rest()
+                self._last_read = None
+        elif self._spacing_s is not None and waited_s > max(self._idle_s, self._idle_frames * self._spacing_s):
             self.counters["ramps_given_up"] += 1
             log.warning("%s: no read for %.1f s, the ramp is given up", self._thread.name, waited_s)
-            self._finish()
+            self._finish_ramp()

@@ -86,7 +86,7 @@ def _chosen(
         now = "" if {"DATE-OBS", *dates} & set(setup) else datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
         header = with_aliases(setup, settings.aliases, dates, now)
         header.setdefault(loaded.instrument_key, instrument)
-        found = loaded.select(header, reftype)
+        found = loaded.select(header, reftype, past_only=not settings.allow_future)
         if isinstance(found, NotApplicable | Omitted):
             return row | {"status": "NA", "note": found.why}
         if not isinstance(found, File):

@@ -109,3 +109,23 @@ def test_aliases_leave_the_rules_own_keys_alone_and_split_the_date() -> None:
         "META.INSTRUMENT.DETECTOR"
     ] == "IMG2"  # fmt: skip
     assert with_aliases(setup, aliases, ("META.DATE",), "2026-01-01T00:00:00")["META.DATE"] == "2026-01-01T00:00:00"
+
+
+@pytest.mark.parametrize(
+    "key", ["((A+)+$)", "((A|A)*B)", "(((A*))+)", "(x(A{2,}B)*)", "((?:[(]A|.)+)", r"((\(|A)*)", "((A(B|C)D)+)"]
+)
+def test_a_regular_expression_that_may_take_for_ever_is_refused(key: str) -> None:
+    with pytest.raises(ValueError, match="repeats a group that holds a repeat or alternatives"):
+        matcher(key)
+
+
+@pytest.mark.parametrize(
+    "key", ["(something(0|1|2)f?tricky)", "((AB)+C)", "(A.*B.*|C)", r"(\(A|B\)*)", "([(*)]+)", "((K1?)?0)"]
+)
+def test_other_groups_are_allowed(key: str) -> None:
+    assert matcher(key)("nothing") == -1
+
+
+def test_a_value_longer_than_any_card_matches_no_regular_expression() -> None:
+    assert matcher("(.*A.*B.*C.*D.*E)")("A" * 100_000) == -1
+    assert matcher("(A*)")("A" * 1000) == 1

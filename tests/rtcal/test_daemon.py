@@ -236,6 +236,28 @@ def test_a_refused_message_does_not_end_the_drain(raw_reads):
     assert last.header.counters == {"received": 10, "reads": 5, "rejected_parts": 5}
 
 
+@pytest.mark.parametrize(
+    "ending",
+    [
+        [event("ExposureEnd")],
+        [event("ExposureAborted")],
+        [event("ObserveEnd", detector="ALL")],
+        ramp(exposure_id="E-2", first_sequence=5),
+        [],
+    ],
+    ids=["its end", "an abort", "the end of all", "the next exposure", "a stop"],
+)
+def test_an_exposure_whose_last_ramp_never_came_has_a_final_frame_on_disk(tmp_path, ending):
+    products = {"write": True, "directory": str(tmp_path)}
+    stepped = Stepped([*ramp(ramps_planned=2), *ending], products=products).run()
+    first, last = [frame for frame in stepped.frames.of(Frame) if frame.header.exposure_id == "E-1"]
+    assert (first.header.final, first.header.revision) == (False, 0)
+    assert (last.header.final, last.header.revision) == (True, 1)
+    assert not last.header.complete
+    np.testing.assert_array_equal(first.data, last.data)
+    assert (tmp_path / "E-1_IMG1.fits").exists()
+
+
 def test_detectors_do_not_mix():
     reads = [ramp(detector=name, slope_dn=10.0 * (1 + n)) for n, name in enumerate(("IMG1", "IMG2", "IFS"))]
     stepped = Stepped([read for together in zip(*reads, strict=True) for read in together]).run()

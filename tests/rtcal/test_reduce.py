@@ -67,6 +67,11 @@ def test_frames_come_as_their_ramps_end_and_open_ramps_at_the_end_of_the_source(
     assert not frames[1].header.complete
 
 
+def test_at_the_end_of_the_source_an_unfinished_exposure_has_its_final_frame(reducer):
+    frames = [frame.header for frame in reducer.frames(ListSource(ramp(ramps_planned=2)))]
+    assert [(header.ramps, header.final, header.complete) for header in frames] == [(1, False, False), (1, True, False)]
+
+
 def test_every_message_is_told_for_a_progress_bar(reducer):
     messages = [event("ExposureStart"), telemetry(), *ramp(), event("ExposureEnd")]
     told = []

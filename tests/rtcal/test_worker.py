@@ -142,6 +142,30 @@ def test_what_comes_after_a_ramp_was_given_up_is_counted_as_late(worker, out, cl
     assert frames(out)[1].header.complete
 
 
+def test_after_a_pause_the_same_reads_may_be_played_again(worker, out, clock):
+    take(worker, clock, ramp())
+    take(worker, clock, ramp())  # without one they are duplicates
+    assert len(frames(out)) == 1
+    assert worker.status().counters["duplicates"] == 5
+    clock.advance(IDLE_S + 0.01)
+    assert worker.step(0.0)
+    take(worker, clock, ramp())
+    first, second = frames(out)
+    assert second.header.complete
+    np.testing.assert_array_equal(first.data, second.data)
+    assert worker.status().counters["duplicates"] == 5
+
+
+def test_reads_that_wait_for_a_lost_one_come_out_when_nothing_follows(worker, out, clock):
+    take(worker, clock, ramp())
+    take(worker, clock, ramp(exposure_id="E-2", first_sequence=6)[:2])  # a read was lost before them
+    assert worker.status().exposure_id == "E-1"
+    clock.advance(IDLE_S + 0.01)
+    assert worker.step(0.0)
+    assert [(frame.header.exposure_id, frame.header.reads_used) for frame in frames(out)] == [("E-1", 5), ("E-2", 2)]
+    assert worker.status().counters["lost"] == 1
+
+
 class Faulty(FixedReferences):
     """References that fail at the second question."""
 
