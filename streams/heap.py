@@ -2,16 +2,17 @@
 
 import ctypes
 
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # parameters of mallopt, malloc.h
+_TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8  # parameters of mallopt, malloc.h
 _NEVER = 2**31 - 1
 
 
 def keep_heap() -> bool:
     """Let this process keep what it has freed; call it once, first of all, in a program that receives reads.
 
-    ZeroMQ takes a new buffer for each message. Large ones come from the system by default, every page of
-    them zeroed and mapped anew: with 32 MiB a message that is half of the time a receiver takes. What is
-    kept never exceeds the most that was in use at once.
+    ZeroMQ takes a new buffer for each message, and each frame is new. Large ones come from the system by
+    default, every page of them zeroed and mapped anew: with 32 MiB a message that is half of the time a
+    receiver takes. What is kept never exceeds the most that was in use at once. All threads share one
+    heap: those that glibc gives to threads hold at most 64 MiB, and what is larger would still be mapped.
 
     Returns
     -------
@@ -22,4 +23,5 @@ def keep_heap() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError):
         return False
-    return bool(mallopt(_MMAP_MAX, 0)) and bool(mallopt(_TRIM_THRESHOLD, _NEVER))
+    settings = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _NEVER), (_ARENA_MAX, 1))
+    return all(mallopt(parameter, value) != 0 for parameter, value in settings)

@@ -10,7 +10,7 @@ from refcache.cache_paths import newest_context
 from refcache.publishing import add as publish
 from refcache.publishing import plan, read_candidate
 from rtcal.commands.common import ConfigOption, say
-from rtcal.commands.refs_common import CacheOption, chosen_context, existing_cache, refcache_settings
+from rtcal.commands.refs_common import CacheOption, chosen_context, open_cache
 
 Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="References: FITS files.", show_default=False)]
 FromOption = Annotated[
@@ -41,8 +41,7 @@ def add(
 
         rtcal refs add dark_img1.fits badpix_img1.fits --cache crds
     """
-    settings = refcache_settings(config, cache, context)
-    folder = existing_cache(settings)
+    settings, folder = open_cache(config, cache, context)
     candidates = [read_candidate(path, settings, reftype) for path in files]
     if dry_run:
         made = plan(folder, settings, chosen_context(folder, settings), candidates, reftype)

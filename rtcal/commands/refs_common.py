@@ -4,9 +4,10 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Any
 
+import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -49,6 +50,26 @@ def existing_cache(settings: RefcacheSettings) -> Path:
     if not (cache / "mappings").is_dir():
         raise UsageError(f"{cache} is no CRDS cache: it has no directory mappings/")
     return cache
+
+
+def open_cache(
+    config: Path | None, cache: Path | None, context: str | None, name: str = ""
+) -> tuple[RefcacheSettings, Path]:
+    """Return the `[refcache]` table with the options applied, and the cache.
+
+    The observatory is the one that `name`, else the context, begins with, if the cache has it.
+
+    Raises
+    ------
+    UsageError
+        If no cache is named, or it is not there.
+    """
+    settings = refcache_settings(config, cache, context)
+    folder = existing_cache(settings)
+    wanted = PurePath(name or settings.context).name.partition(".")[0].partition("_")[0]
+    if wanted and (folder / "mappings" / wanted).is_dir():
+        settings = msgspec.structs.replace(settings, observatory=wanted)
+    return settings, folder
 
 
 def chosen_context(cache: Path, settings: RefcacheSettings) -> str:

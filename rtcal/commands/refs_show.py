@@ -23,10 +23,9 @@ from rtcal.commands.refs_common import (
     ContextOption,
     IgnoreOption,
     chosen_context,
-    existing_cache,
+    open_cache,
     parse_header,
     print_rows,
-    refcache_settings,
 )
 from rtcal.errors import UsageError
 
@@ -57,8 +56,7 @@ def list_(
 
         rtcal refs list --cache crds --setup DETECTOR=IMG1 --setup FILTER=K --setup READMODE=UTR
     """
-    settings = refcache_settings(config, cache, context)
-    folder = existing_cache(settings)
+    settings, folder = open_cache(config, cache, context)
     check = settings.check_sha1 and not ignore_checksum
     loaded = CrdsContext.load(folder, chosen_context(folder, settings), check, settings.observatory)
     given = parse_header(setup or [])
@@ -129,8 +127,7 @@ def show(
 
         rtcal refs show dark_img1.fits --cache crds
     """
-    settings = refcache_settings(config, cache, context)
-    folder = existing_cache(settings)
+    settings, folder = open_cache(config, cache, context, name if name.endswith(SUFFIXES) else "")
     check = settings.check_sha1 and not ignore_checksum
     mappings = folder / "mappings" / settings.observatory
     if name.endswith(SUFFIXES):
@@ -163,8 +160,7 @@ def diff(
 
         rtcal refs diff tmt_0001.pmap tmt_0002.pmap --cache crds
     """
-    settings = refcache_settings(config, cache, None)
-    folder = existing_cache(settings)
+    settings, folder = open_cache(config, cache, None, old)
     mappings = folder / "mappings" / settings.observatory
     if old[-5:] != new[-5:]:
         raise UsageError(f"{old} and {new} are of different kinds; compare two .pmap, two .imap or two .rmap")

@@ -7,14 +7,7 @@ import typer
 from refcache.audit import Audit, Problem
 from refcache.errors import BadRulesError
 from rtcal.commands.common import ConfigOption, JsonOption, progress_bar, say
-from rtcal.commands.refs_common import (
-    CacheOption,
-    ContextOption,
-    chosen_context,
-    existing_cache,
-    print_rows,
-    refcache_settings,
-)
+from rtcal.commands.refs_common import CacheOption, ContextOption, chosen_context, open_cache, print_rows
 
 
 def verify(
@@ -29,8 +22,7 @@ def verify(
 
         rtcal refs verify --cache crds
     """
-    settings = refcache_settings(config, cache, context)
-    folder = existing_cache(settings)
+    settings, folder = open_cache(config, cache, context)
     problems: list[Problem] = []
     try:
         name = chosen_context(folder, settings)

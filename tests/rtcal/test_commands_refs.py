@@ -189,6 +189,14 @@ def test_the_types_of_a_setup_are_listed(cache: Path, rtcal: Any) -> None:
     assert (wrong.code, "unknown instrument 'WFOS' in tmt_0001.pmap; it covers iris" in wrong.err) == (1, True)
 
 
+def test_the_observatory_is_that_of_the_mapping_that_is_named(cache: Path, rtcal: Any) -> None:
+    (cache / "mappings" / "tmt").rename(cache / "mappings" / "liger")
+    for path in list((cache / "mappings" / "liger").iterdir()):
+        path.rename(path.with_name(path.name.replace("tmt_", "liger_")))
+    assert "IRIS : 'tmt_iris_0001.imap'" in rtcal("show", "liger_0001.pmap", "--cache", cache).out
+    assert "liger_0009.pmap: no such file in" in rtcal("list", "--cache", cache, "--context", "liger_0009.pmap").err
+
+
 def test_a_cache_is_verified(cache: Path, rtcal: Any) -> None:
     done = rtcal("verify", "--cache", cache)
     assert (done.code, done.out) == (0, "")

@@ -2,28 +2,38 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 FAULTS = """
 import resource
 import sys
+import threading
 from streams.heap import keep_heap
 if "keep" in sys.argv:
     assert keep_heap()
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-bytearray(1 << 25)
-before = faults()
-for _ in range(20):
-    bytearray(1 << 25)
-print(faults() - before)
+def work():
+    bytearray(size)
+    before = faults()
+    for _ in range(20):
+        bytearray(size)
+    print(faults() - before)
+size = int(sys.argv[1])
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
 """
 
 
 def page_faults(*arguments: str) -> int:
-    """Count the page faults of twenty buffers of 32 MiB, one after another."""
+    """Count the page faults of twenty buffers on a thread, one after another."""
     command = [sys.executable, "-c", FAULTS, *arguments]
     done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
     return int(done.stdout)
 
 
-def test_large_buffers_are_not_mapped_anew() -> None:
-    assert page_faults("keep") < page_faults() / 10
+@pytest.mark.parametrize("mib", [32, 80], ids=["read", "frame"])
+def test_large_buffers_of_any_thread_are_not_mapped_anew(mib: int) -> None:
+    size = str(mib << 20)
+    assert page_faults(size, "keep") < page_faults(size) / 10
