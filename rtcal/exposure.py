@@ -62,6 +62,7 @@ class Buffers:
         shape = (read.data.shape[0], read.data.shape[1])
         if old is not None and old.planes.shape == shape and old.planes.zero.dtype == read.data.dtype:
             return old
+        steps.take_pages(shape)
         return cls(RampPlanes.allocate(shape, read.data.dtype), ExposureSums.allocate(shape))
 
 
