@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from refcache.cache_paths import newest_context
+from refcache.planning import plan, read_candidate
 from refcache.publishing import add as publish
-from refcache.publishing import plan, read_candidate
 from rtcal.commands.common import ConfigOption, say
 from rtcal.commands.refs_common import CacheOption, chosen_context, open_cache
 

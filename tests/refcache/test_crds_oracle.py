@@ -8,7 +8,7 @@ import pytest
 
 from refcache import CrdsContext, RefcacheError
 from refcache.answers import Questions
-from refcache.publishing import plan, read_candidate
+from refcache.planning import plan, read_candidate
 from tests.crds_cache import rmap_text, settings, write_cache, write_reference
 from tests.crds_oracle import ask_crds
 

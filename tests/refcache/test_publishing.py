@@ -7,7 +7,8 @@ import pytest
 from refcache import CrdsContext, RefcacheError, RefcacheSettings
 from refcache import publishing as module
 from refcache.errors import ConflictError, InsertionError, LayoutError, LfsPointerError
-from refcache.publishing import add, plan, publish, read_candidate, reference_folder
+from refcache.planning import plan, read_candidate, reference_folder
+from refcache.publishing import add, publish
 from tests.crds_cache import rmap_text, settings, write_cache, write_reference
 
 PARKEY = "(('META.INSTRUMENT.DETECTOR',), ('META.OBSERVATION.DATE', 'META.OBSERVATION.TIME'))"
