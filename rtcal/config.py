@@ -29,6 +29,7 @@ class DaemonSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
     threads: Annotated[int, Meta(ge=0, le=256)]
     queue_reads: Annotated[int, Meta(ge=1, le=10_000)]
+    queue_wait_s: Seconds
     hold_reads: Annotated[int, Meta(ge=0, le=100)]
     idle_frames: Annotated[float, Meta(gt=0, le=1e4)]
     idle_s: Seconds

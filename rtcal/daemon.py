@@ -190,6 +190,7 @@ class Daemon:
             self._publish,
             self._clock,
             queue_reads=daemon.queue_reads,
+            queue_wait_s=daemon.queue_wait_s,
             idle_frames=daemon.idle_frames,
             idle_s=daemon.idle_s,
         )

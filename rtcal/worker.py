@@ -39,8 +39,11 @@ class Worker:
         Called with each message that comes out; must not block.
     clock
         For the time limit of a ramp whose end does not come, and for the latency.
-    queue_reads
-        Messages that may wait; one more is dropped and counted (`dropped_queue_full`).
+    queue_reads, queue_wait_s
+        Messages that may wait, and how long one more waits for a place [s]; then it is dropped and counted
+        (`dropped_queue_full`). Meanwhile ZeroMQ holds what comes, so a publisher that is only a little too fast, or a
+        replay at full speed, loses nothing. A worker that has let one message wait in vain lets no other wait until it
+        moves: one detector's fault does not hold up the rest.
     idle_frames, idle_s
         A ramp is given up when nothing came for so many read spacings and so many seconds. One with a single
         read has no spacing yet, and no slope to publish: it waits.
@@ -59,6 +62,7 @@ class Worker:
         clock: Clock,
         *,
         queue_reads: int,
+        queue_wait_s: float,
         idle_frames: float,
         idle_s: float,
     ) -> None:
@@ -67,6 +71,8 @@ class Worker:
         self._pipeline = pipeline
         self._publish = publish
         self._clock = clock
+        self._queue_wait_s = queue_wait_s
+        self._stuck = False
         self._idle_frames = idle_frames
         self._idle_s = idle_s
         self._queue: queue.Queue[Arrival] = queue.Queue(queue_reads)
@@ -81,11 +87,18 @@ class Worker:
         self._thread.start()
 
     def put(self, message: Message) -> None:
-        """Queue a message; never waits."""
+        """Queue a message; waits for a place no longer than `queue_wait_s`."""
+        arrival = Arrival(message, self._clock.monotonic_s())
         try:
-            self._queue.put_nowait(Arrival(message, self._clock.monotonic_s()))
+            if self._stuck:
+                self._queue.put_nowait(arrival)
+            else:
+                self._queue.put(arrival, timeout=self._queue_wait_s)
         except queue.Full:
             self.counters["dropped_queue_full"] += 1
+            self._stuck = True
+        else:
+            self._stuck = False
 
     def stop(self) -> None:
         """Ask the thread to finish what is queued, publish what is open, and end; nothing may be put any more."""

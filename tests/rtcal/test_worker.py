@@ -36,8 +36,9 @@ def worker(pipeline, out, clock):
     return make_worker(pipeline, out.append, clock)
 
 
-def make_worker(pipeline, publish, clock, queue_reads=64):
-    return Worker("IMG1", pipeline, publish, clock, queue_reads=queue_reads, idle_frames=IDLE_FRAMES, idle_s=IDLE_S)
+def make_worker(pipeline, publish, clock, queue_reads=64, queue_wait_s=0.01):
+    limits = {"queue_reads": queue_reads, "queue_wait_s": queue_wait_s, "idle_frames": IDLE_FRAMES, "idle_s": IDLE_S}
+    return Worker("IMG1", pipeline, publish, clock, **limits)
 
 
 def work_off(worker):
@@ -221,6 +222,31 @@ def test_a_full_queue_drops_the_newest_and_counts(pipeline, clock, out):
     work_off(worker)
     (frame,) = frames(out)
     assert (frame.header.reads_used, frame.header.reads_lost) == (3, 2)
+
+
+def test_a_read_waits_for_a_place_while_the_worker_moves(pipeline, clock, out):
+    worker = make_worker(pipeline, out.append, clock, queue_reads=1, queue_wait_s=60.0)
+    worker.start()
+    for number in range(20):
+        for read in ramp(exposure_id=f"E-{number}", first_sequence=5 * number):
+            worker.put(read)
+    worker.stop()
+    assert worker.join(60.0)
+    assert len(frames(out)) == 20
+    assert "dropped_queue_full" not in worker.status().counters
+
+
+def test_a_worker_that_hangs_lets_only_one_message_wait(pipeline, clock, out):
+    worker = make_worker(pipeline, out.append, clock, queue_reads=1, queue_wait_s=0.01)
+    reads = ramp()
+    worker.put(reads[0])
+    worker.put(reads[1])  # waits in vain
+    worker._queue_wait_s = 1e9  # would wait for ever if it waited again
+    worker.put(reads[2])
+    assert worker.status().queued == 1
+    worker.step(0.0)
+    worker.put(reads[3])
+    assert worker.status().counters["dropped_queue_full"] == 2
 
 
 def test_a_stop_finishes_what_is_queued_and_publishes_the_open_ramp(worker, out):
