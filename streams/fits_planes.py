@@ -153,6 +153,9 @@ def _ima(path: Path, images: dict[int, tuple[Any, Fields]]) -> list[Plane]:
         factor = elapsed_s if unit.endswith("/S") else None
         shape = (hdu.shape[0], hdu.shape[1])
         planes.append(Plane(path, extension, (), factor, shape, None, _header(fields, values)))
+    wanted = max(plane.header.reads_planned for plane in planes)
+    if len(planes) < wanted:
+        raise ReadsError(f"{path}: {len(planes)} of {wanted} reads are there: truncated; copy the file again")
     return planes
 
 

@@ -384,6 +384,17 @@ def test_truncated_gzip(inside: bool, tmp_path: Path) -> None:
     assert "truncated" in text
 
 
+def test_a_multi_accum_file_cut_between_its_reads(tmp_path: Path) -> None:
+    """What astropy leaves out without a word, an extension whose header breaks off, is missed all the same."""
+    path = ima(tmp_path / "a_ima.fits")
+    with fits.open(path) as hdus:
+        second = hdus["SCI", 2]._header_offset
+    path.write_bytes(path.read_bytes()[: second + 1000])
+    text = error(path)
+    assert str(path) in text
+    assert "truncated" in text
+
+
 def test_wrong_number_of_axes(tmp_path: Path) -> None:
     path = write(tmp_path / "a.fits", simulated(1), np.zeros((2, 2, 2, 2, 2), np.uint16))
     assert "shape (2, 2, 2, 2, 2); (y, x), (read, y, x) or (ramp, read, y, x) was expected" in error(path)
