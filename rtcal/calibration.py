@@ -63,13 +63,16 @@ class Calibration:
         flat = self.references.flat.reference
         return (flat.flat, flat.err) if isinstance(flat, Flat) else None
 
-    def sky(self, sums: ExposureSums, settings: CalibrationSettings) -> "SkyScale | None":
-        """Return the sky to subtract and its scale; None without a sky, or if it is switched off."""
+    def sky(self, sums: ExposureSums, settings: CalibrationSettings, *, spectral: bool = False) -> "SkyScale | None":
+        """Return the sky to subtract and its scale; None without a sky, or if it is switched off.
+
+        On spectra there is no level of the sky that all pixels share: scale 1.
+        """
         sky = self.references.sky.reference
         if not isinstance(sky, Sky) or settings.sky == "off":
             return None
         unscaled = SkyScale(Scaled(sky.rate, sky.err))
-        if settings.sky == "fixed":
+        if settings.sky == "fixed" or spectral:
             return unscaled
         return self._scaled_sky(unscaled, sums, settings)
 

@@ -17,6 +17,8 @@ from streams.clock import NS
 from streams.dq import Dq
 from streams.messages import Frame, FrameHeader, Read, ReadHeader
 
+SPECTRAL = ("SLICER", "LENSLET", "IFU", "IFS")
+"""Values of INSTMODE whose frames hold spectra."""
 MAX_READS = 65_000
 LAST_NUMBER = 65_534
 """The highest read number that `saturated_from` can hold: 65535 means never."""
@@ -273,7 +275,8 @@ class Exposure:
             Rate and error in e-/s; NaN with DO_NOT_USE where no ramp gave a slope and no neighbour helped.
         """
         sums, calibration = self._buffers.sums, self.calibration
-        dark, sky = calibration.dark(), calibration.sky(sums, settings)
+        spectral = str(self.opening.setup.get("INSTMODE", "IMG")).upper() in SPECTRAL
+        dark, sky = calibration.dark(), calibration.sky(sums, settings, spectral=spectral)
         subtrahends = [part for part in (dark, sky.part if sky else None) if part is not None]
         rate, err, dq = steps.calibrate_frame(
             sums,

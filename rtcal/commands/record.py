@@ -31,6 +31,7 @@ from streams.replay import Pacer, endless
 from streams.replay import replay as replay_messages
 
 SEND_WAIT_S = 30.0
+"""A recording can wait for a slow receiver, which a detector cannot."""
 
 
 def record(
@@ -110,7 +111,7 @@ def replay(
     stop, clock = threading.Event(), SystemClock()
     reader = RecordingReader(recording)
     stop_on_signals(stop)
-    with open_reads_sink(settings.streams, wait_s=SEND_WAIT_S if pace is None else 0.0) as sink, progress_bar() as bar:
+    with open_reads_sink(settings.streams, wait_s=SEND_WAIT_S) as sink, progress_bar() as bar:
         say(f"replaying {recording} at {sink.endpoint}")
         while wait and not stop.is_set() and not sink.wait_for_receiver(0.2):
             pass

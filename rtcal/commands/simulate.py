@@ -15,7 +15,7 @@ from streams.simulator.references import write_references
 from streams.simulator.truth_files import write_truth
 
 SEND_WAIT_S = 5.0
-"""At full speed the simulator waits so long for a slow receiver; at a real cadence it never waits."""
+"""Faster than the real cadence the simulator waits so long for a slow receiver; detectors never wait."""
 
 
 def simulate(
@@ -66,7 +66,7 @@ def simulate(
     stop = threading.Event()
     stop_on_signals(stop)
     counters = RunCounters()
-    with open_reads_sink(settings.streams, wait_s=0.0 if chosen.speed else SEND_WAIT_S) as sink:
+    with open_reads_sink(settings.streams, wait_s=0.0 if chosen.speed == 1 else SEND_WAIT_S) as sink:
         say(f"{len(chosen.detectors)} detectors of {chosen.size} x {chosen.size} at {sink.endpoint}")
         if wait:
             with console.status("waiting for a receiver"):

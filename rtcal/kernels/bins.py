@@ -12,6 +12,15 @@ def _add_row(row, total):
 
 
 @kernel
+def _fold(total, binning, folded):
+    """Sum neighbours in a row; all bins take their first pixel, then all their second: no sum waits for another."""
+    folded[:] = 0.0
+    for k in range(binning):
+        for column in range(folded.size):
+            folded[column] += total[column * binning + k]
+
+
+@kernel
 def bin_mean(image, binning, binned):
     """Average an image over square bins.
 
@@ -30,8 +39,6 @@ def bin_mean(image, binning, binned):
         total[:] = 0.0
         for y in range(row * binning, (row + 1) * binning):
             _add_row(image[y], total)
+        _fold(total, binning, binned[row])
         for column in range(binned.shape[1]):
-            value = np.float32(0.0)
-            for x in range(column * binning, (column + 1) * binning):
-                value += total[x]
-            binned[row, column] = value * scale
+            binned[row, column] *= scale

@@ -4,6 +4,8 @@ Ramps combine by the inverse of their read variance, which does not depend on th
 not bias it (Fixsen et al. 2000, PASP 112, 1350). In slow blocks `closed` holds the ramp (`segments.close_segments`).
 """
 
+import numpy as np
+
 from rtcal.kernels._jit import kernel
 
 BLOCK = 256
@@ -18,14 +20,31 @@ def _fit_whole(s_sum, t_sum, mean_s, inverse, weight, spread, w_sum, w_rate, w_p
 
 
 @kernel
-def _fit_slow(
-    s_sum, t_sum, closed, first_bad, start, n_used, mean_s, inverse, weight, spread, gain, w_sum, w_rate, w_photon
-):
-    for i in range(w_sum.size):
-        whole = (first_bad[i] >= n_used) & (start[i] == 0)
-        w_sum[i] += weight if whole else closed[1, i]
-        w_rate[i] += weight * ((t_sum[i] - mean_s * s_sum[i]) * inverse) if whole else closed[0, i] * gain
-        w_photon[i] += spread if whole else closed[2, i]
+def _add_chosen(whole, value, closed, factor, total):
+    """Add the value of a whole ramp, or that of the closed segments times a factor."""
+    for i in range(total.size):
+        total[i] += value if whole[i] != 0 else closed[i] * factor
+
+
+@kernel
+def _add_chosen_slope(whole, s_sum, t_sum, mean_s, inverse, weight, closed, gain, w_rate):
+    for i in range(w_rate.size):
+        slope = (t_sum[i] - mean_s * s_sum[i]) * inverse
+        w_rate[i] += weight * slope if whole[i] != 0 else closed[i] * gain
+
+
+@kernel
+def _add_chosen_difference(whole, head, tail, factors, weight, closed, gain, w_rate):
+    for i in range(w_rate.size):
+        rate = head[i] * factors[0] + tail[i] * factors[1]
+        w_rate[i] += weight * rate if whole[i] != 0 else closed[i] * gain
+
+
+@kernel
+def _find_whole(first_bad, start, n_used, whole):
+    """Mark the pixels of a slow block that nothing has happened to."""
+    for i in range(first_bad.size):
+        whole[i] = (first_bad[i] >= n_used) & (start[i] == 0)
 
 
 @kernel
@@ -54,6 +73,7 @@ def fit(
     -----
     Equal weights of the reads within a segment; segments by the inverse of their read variance.
     """
+    one, chosen = np.float32(1.0), np.empty(BLOCK, np.uint8)
     for y in range(w_sum.shape[0]):
         for block in range(slow.shape[1]):
             a, b = block * BLOCK, min((block + 1) * BLOCK, w_sum.shape[1])
@@ -62,22 +82,10 @@ def fit(
             if slow[y, block] == 0:
                 _fit_whole(s_sum, t_sum, mean_s, inverse, weight, spread, into_sum, into_rate, into_photon)
                 continue
-            _fit_slow(
-                s_sum,
-                t_sum,
-                closed[y, :, a:b],
-                first_bad[y, a:b],
-                start[y, a:b],
-                n_used,
-                mean_s,
-                inverse,
-                weight,
-                spread,
-                gain,
-                into_sum,
-                into_rate,
-                into_photon,
-            )
+            _find_whole(first_bad[y, a:b], start[y, a:b], n_used, chosen)
+            _add_chosen(chosen, weight, closed[y, 1, a:b], one, into_sum)
+            _add_chosen_slope(chosen, s_sum, t_sum, mean_s, inverse, weight, closed[y, 0, a:b], gain, into_rate)
+            _add_chosen(chosen, spread, closed[y, 2, a:b], one, into_photon)
 
 
 @kernel
@@ -110,21 +118,16 @@ def fit_ends(
     closed, slow, gain, w_sum, w_rate, w_photon
         As in `fit`.
     """
+    one, chosen = np.float32(1.0), np.empty(BLOCK, np.uint8)
     for y in range(w_sum.shape[0]):
         for block in range(slow.shape[1]):
             a, b = block * BLOCK, min((block + 1) * BLOCK, w_sum.shape[1])
+            into_sum, into_rate, into_photon = w_sum[y, a:b], w_rate[y, a:b], w_photon[y, a:b]
+            near, far = head[y, a:b], tail[y, a:b]
             if slow[y, block] == 0:
-                _fit_ends_whole(
-                    head[y, a:b], tail[y, a:b], factors, weight, spread, w_sum[y, a:b], w_rate[y, a:b], w_photon[y, a:b]
-                )
+                _fit_ends_whole(near, far, factors, weight, spread, into_sum, into_rate, into_photon)
                 continue
-            for x in range(a, b):
-                if first_bad[y, x] >= n_used and start[y, x] == 0:
-                    rate = head[y, x] * factors[0] + tail[y, x] * factors[1]
-                    w_sum[y, x] += weight
-                    w_rate[y, x] += weight * rate
-                    w_photon[y, x] += spread
-                else:
-                    w_sum[y, x] += closed[y, 1, x]
-                    w_rate[y, x] += closed[y, 0, x] * gain
-                    w_photon[y, x] += closed[y, 2, x]
+            _find_whole(first_bad[y, a:b], start[y, a:b], n_used, chosen)
+            _add_chosen(chosen, weight, closed[y, 1, a:b], one, into_sum)
+            _add_chosen_difference(chosen, near, far, factors, weight, closed[y, 0, a:b], gain, into_rate)
+            _add_chosen(chosen, spread, closed[y, 2, a:b], one, into_photon)

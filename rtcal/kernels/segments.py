@@ -42,12 +42,12 @@ def _begin_slow(first_bad, start, closed):
 
 
 @kernel
-def _is_plain(read, ceiling_dn, floor_dn):
+def _extremes(read):
     top = bottom = read[0]
     for i in range(read.size):
         top = max(top, read[i])
         bottom = min(bottom, read[i])
-    return top <= ceiling_dn and bottom > floor_dn
+    return top, bottom
 
 
 @kernel
@@ -74,22 +74,14 @@ def mark_limits(read, ceiling_dn, floor_dn, index, number, saturated_from, first
     for y in range(read.shape[0]):
         for block in range(slow.shape[1]):
             a, b = block * BLOCK, min((block + 1) * BLOCK, read.shape[1])
-            if _is_plain(read[y, a:b], ceiling_dn, floor_dn):
-                continue
-            if _exceeds(read[y, a:b], ceiling_dn):
+            top, bottom = _extremes(read[y, a:b])
+            if top > ceiling_dn:
                 if slow[y, block] == 0:
                     _begin_slow(first_bad[y, a:b], start[y, a:b], closed[y, :, a:b])
                 slow[y, block] = FRESH
                 _mark_ceiling(read[y, a:b], ceiling_dn, index, number, saturated_from[y, a:b], first_bad[y, a:b])
-            _mark_floor(read[y, a:b], floor_dn, marks[y, a:b])
-
-
-@kernel
-def _exceeds(read, ceiling_dn):
-    top = read[0]
-    for i in range(read.size):
-        top = max(top, read[i])
-    return top > ceiling_dn
+            if bottom <= floor_dn:
+                _mark_floor(read[y, a:b], floor_dn, marks[y, a:b])
 
 
 @kernel
@@ -122,26 +114,53 @@ def grow(read, ceiling_dn, index, first_bad, start, closed, marks, slow):
         As in `advance`, of the whole frame.
     """
     ny, nx = first_bad.shape
+    over, taken = np.zeros(BLOCK, np.uint8), 0
     for y in range(ny):
         for block in range(slow.shape[1]):
-            if slow[y, block] != FRESH:
-                continue
-            for x in range(block * BLOCK, min((block + 1) * BLOCK, nx)):
-                if read[y, x] > ceiling_dn:
-                    _take_neighbours(y, x, first_bad, start, closed, slow)
+            if slow[y, block] == FRESH:
+                a, b = block * BLOCK, min((block + 1) * BLOCK, nx)
+                _mark_over(read[y, a:b], ceiling_dn, over)
+                taken += _take_around(y, a, b, over, first_bad, start, closed, slow)
     for y in range(ny):
         for block in range(slow.shape[1]):
             if slow[y, block] > 1:
                 slow[y, block] = 1
-                for x in range(block * BLOCK, min((block + 1) * BLOCK, nx)):
-                    if first_bad[y, x] == TAKEN:
-                        first_bad[y, x] = index
-                        marks[y, x] |= SPILLED
+                if taken > 0:  # not so while a star stays saturated: its neighbours are gone since its first read
+                    a, b = block * BLOCK, min((block + 1) * BLOCK, nx)
+                    _mark_taken(index, first_bad[y, a:b], marks[y, a:b])
+
+
+@kernel
+def _mark_over(read, ceiling_dn, over):
+    for i in range(read.size):
+        over[i] = read[i] > ceiling_dn
+
+
+@kernel
+def _take_around(y, a, b, over, first_bad, start, closed, slow):
+    """Take the neighbours of the pixels above the ceiling, looked for eight at a time; return how many were new."""
+    taken = 0
+    words = over.view(np.uint64)
+    for word in range(-(-(b - a) // 8)):
+        if words[word] != 0:
+            for x in range(a + 8 * word, min(a + 8 * word + 8, b)):
+                if over[x - a] != 0:
+                    taken += _take_neighbours(y, x, first_bad, start, closed, slow)
+    return taken
+
+
+@kernel
+def _mark_taken(index, first_bad, marks):
+    for i in range(first_bad.size):
+        taken = first_bad[i] == TAKEN
+        first_bad[i] = index if taken else first_bad[i]
+        marks[i] |= SPILLED if taken else np.uint8(0)
 
 
 @kernel
 def _take_neighbours(y, x, first_bad, start, closed, slow):
     ny, nx = first_bad.shape
+    taken = 0
     for v in range(max(y - 1, 0), min(y + 2, ny)):
         for u in range(max(x - 1, 0), min(x + 2, nx)):
             block = u // BLOCK
@@ -151,6 +170,8 @@ def _take_neighbours(y, x, first_bad, start, closed, slow):
             slow[v, block] = max(slow[v, block], TOUCHED)
             if first_bad[v, u] == NEVER:
                 first_bad[v, u] = TAKEN
+                taken += 1
+    return taken
 
 
 @kernel
@@ -645,6 +666,7 @@ def settle_last(
     mean_s, inverse, pending_s = np.float32(mean), np.float32(1.0 / weight), np.float32(times_s[k])
     step_s, noise2, limit2 = np.float32(gap_s), np.float32(settings[0]), np.float32(settings[2])
     photon = np.float32(settings[1] * gap_s)
+    busy = np.empty(BLOCK, np.uint8)
     for y in range(pending.shape[0]):
         for block in range(slow.shape[1]):
             a, b = block * BLOCK, min((block + 1) * BLOCK, pending.shape[1])
@@ -665,8 +687,24 @@ def settle_last(
                     continue
                 slow[y, block] = 1
                 _begin_slow(first_bad[y, a:b], start[y, a:b], closed[y, :, a:b])
+            _find_busy(
+                previous[y, a:b],
+                pending[y, a:b],
+                moments[y, 0, a:b],
+                moments[y, 1, a:b],
+                first_bad[y, a:b],
+                start[y, a:b],
+                pending_s,
+                mean_s,
+                inverse,
+                step_s,
+                noise2,
+                photon,
+                limit2,
+                busy,
+            )
             for x in range(a, b):
-                if first_bad[y, x] < index or start[y, x] > k:
+                if busy[x - a] == 0 or first_bad[y, x] < index or start[y, x] > k:
                     continue
                 s_before = moments[y, 0, x] - pending[y, x]
                 t_before = moments[y, 1, x] - times_s[k] * pending[y, x]
@@ -717,12 +755,31 @@ def close_segments(n_used, times_s, first_sums, second_sums, moments, first_bad,
 
 
 @kernel
-def _add_slopes(s_sum, t_sum, dq, exclude, mean_s, inverse, total, count):
-    for i in range(s_sum.size):
-        slope = (t_sum[i] - mean_s * s_sum[i]) * inverse
-        good = dq[i] & exclude == 0
-        total[i] += slope if good else np.float32(0.0)
-        count[i] += np.float32(1.0) if good else np.float32(0.0)
+def _add_slopes(moments, dq, exclude, y, a, b, mean_s, inverse, total, count):
+    for x in range(a, b):
+        slope = (moments[y, 1, x] - mean_s * moments[y, 0, x]) * inverse
+        good = dq[y, x] & exclude == 0
+        total[x] += slope if good else np.float32(0.0)
+        count[x] += np.float32(1.0) if good else np.float32(0.0)
+
+
+@kernel
+def _add_whole_slopes(moments, first_bad, start, n_used, dq, exclude, y, a, b, mean_s, inverse, total, count):
+    """Do as `_add_slopes` with those pixels of a slow block that nothing has happened to."""
+    for x in range(a, b):
+        slope = (moments[y, 1, x] - mean_s * moments[y, 0, x]) * inverse
+        good = (dq[y, x] & exclude == 0) & (first_bad[y, x] >= n_used) & (start[y, x] == 0)
+        total[x] += slope if good else np.float32(0.0)
+        count[x] += np.float32(1.0) if good else np.float32(0.0)
+
+
+@kernel
+def _fold(total, binning, folded):
+    """Sum neighbours in a row; all bins take their first pixel, then all their second: no sum waits for another."""
+    folded[:] = 0.0
+    for k in range(binning):
+        for column in range(folded.size):
+            folded[column] += total[column * binning + k]
 
 
 @kernel
@@ -747,8 +804,7 @@ def preview_rate(
         Mean rate [e-/s], float32, (y / binning, x / binning), overwritten; NaN for a bin with no good pixel.
     """
     nx = dq.shape[1]
-    total = np.empty(nx, np.float32)
-    count = np.empty(nx, np.float32)
+    total, count, weight = np.empty(nx, np.float32), np.empty(nx, np.float32), np.empty(rate.shape[1], np.float32)
     mean = first_sums[n_used] / n_used
     mean_s = np.float32(mean)
     inverse = np.float32(gain / (second_sums[n_used] - n_used * mean * mean))
@@ -757,43 +813,34 @@ def preview_rate(
         count[:] = 0.0
         for y in range(row * binning, (row + 1) * binning):
             for block in range(slow.shape[1]):
-                a, b = block * BLOCK, min((block + 1) * BLOCK, nx)
+                # Unsigned bounds and no slices: counting the references of slices took a third of the time here.
+                a, b = np.uint64(block * BLOCK), np.uint64(min((block + 1) * BLOCK, nx))
                 if slow[y, block] == 0:
-                    _add_slopes(
-                        moments[y, 0, a:b],
-                        moments[y, 1, a:b],
-                        dq[y, a:b],
-                        exclude,
-                        mean_s,
-                        inverse,
-                        total[a:b],
-                        count[a:b],
-                    )
+                    _add_slopes(moments, dq, exclude, y, a, b, mean_s, inverse, total, count)
                     continue
+                _add_whole_slopes(
+                    moments, first_bad, start, n_used, dq, exclude, y, a, b, mean_s, inverse, total, count
+                )
                 for x in range(a, b):
-                    if dq[y, x] & exclude == 0:
-                        stop = min(np.int64(first_bad[y, x]), n_used)
-                        if stop == n_used and start[y, x] == 0:
-                            total[x] += (moments[y, 1, x] - mean_s * moments[y, 0, x]) * inverse
-                            count[x] += np.float32(1.0)
-                            continue
-                        slope = _flux(
-                            y,
-                            x,
-                            stop,
-                            moments[y, 0, x],
-                            moments[y, 1, x],
-                            np.int64(start[y, x]),
-                            first_sums,
-                            second_sums,
-                            closed,
-                        )
-                        if slope == slope:
-                            total[x] += np.float32(slope) * gain
-                            count[x] += np.float32(1.0)
+                    stop = min(np.int64(first_bad[y, x]), n_used)
+                    if (stop == n_used and start[y, x] == 0) or dq[y, x] & exclude != 0:
+                        continue
+                    slope = _flux(
+                        y,
+                        x,
+                        stop,
+                        moments[y, 0, x],
+                        moments[y, 1, x],
+                        np.int64(start[y, x]),
+                        first_sums,
+                        second_sums,
+                        closed,
+                    )
+                    if slope == slope:
+                        total[x] += np.float32(slope) * gain
+                        count[x] += np.float32(1.0)
+        _fold(total, binning, rate[row])
+        _fold(count, binning, weight)
         for column in range(rate.shape[1]):
-            value, weight = np.float32(0.0), np.float32(0.0)
-            for x in range(column * binning, (column + 1) * binning):
-                value += total[x]
-                weight += count[x]
-            rate[row, column] = value / weight if weight > 0.0 else np.float32(np.nan)
+            some = weight[column] > 0.0
+            rate[row, column] = rate[row, column] / weight[column] if some else np.float32(np.nan)

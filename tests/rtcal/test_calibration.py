@@ -60,7 +60,9 @@ def test_fixed_and_off(scene, calibration_settings):
     calibration = Calibration.build(references(sky=sky_reference(sky, np.zeros(SHAPE))), SHAPE, 4)
     assert calibration.sky(sums_of(rate), replace(calibration_settings, sky="off")) is None
     fixed = calibration.sky(sums_of(rate), replace(calibration_settings, sky="fixed"))
-    assert (fixed.part.scale, fixed.part.scale_err, fixed.problem) == (1.0, 0.0, "")
+    spectral = calibration.sky(sums_of(rate), calibration_settings, spectral=True)
+    for unscaled in (fixed, spectral):
+        assert (unscaled.part.scale, unscaled.part.scale_err, unscaled.problem) == (1.0, 0.0, "")
 
 
 def test_no_sky_level_is_said(scene, calibration_settings):
