@@ -12,7 +12,6 @@ from streams import wire
 from streams.clock import NS, Clock
 from streams.errors import WireError
 from streams.messages import Message, Read
-from streams.playback import RecordingReader
 from streams.sources import Decode
 
 MAX_SPEED = 1e6
@@ -85,8 +84,10 @@ def replay(
     return sent
 
 
-def endless(reader: RecordingReader, decode: Decode = wire.decode) -> Iterator[tuple[int, Sequence[Any]]]:
-    """Iterate over a recording again and again as if the instrument went on.
+def endless(
+    reader: Iterable[tuple[int, Sequence[Any]]], decode: Decode = wire.decode
+) -> Iterator[tuple[int, Sequence[Any]]]:
+    """Iterate over a recording (or anything that can be iterated over again and again) as if the instrument went on.
 
     From the second pass on, exposure ids end in `+1`, `+2` ..., sequence numbers go on, and all times move by the
     length of the recording and one frame time, so that a receiver takes nothing for a duplicate. Messages are

@@ -3,8 +3,9 @@
 import math
 import threading
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,11 +19,14 @@ from rtcal.commands.common import (
     say_gaps,
     start_logging,
 )
+from rtcal.config import Settings
 from rtcal.daemon import stop_on_signals
 from rtcal.errors import RtcalError, UsageError
+from streams import wire
 from streams.clock import Clock, SystemClock
 from streams.endpoints import StreamsSettings, open_reads, open_reads_sink
 from streams.errors import RecordingError
+from streams.fits_reads import read_messages
 from streams.heap import keep_heap
 from streams.playback import RecordingReader
 from streams.recording import Recorder
@@ -85,7 +89,10 @@ def _recorder(out: Path, clock: Clock, streams: StreamsSettings, overwrite: bool
 
 
 def replay(
-    recording: Annotated[Path, typer.Argument(metavar="FILE.mcap", help="A recording.", show_default=False)],
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(metavar="INPUT...", help="A recording (.mcap), or FITS reads.", show_default=False),
+    ],
     config: ConfigOption = None,
     to: Annotated[str | None, typer.Option(help="Endpoint to publish at.")] = None,
     speed: Annotated[str, typer.Option(help="1: as it was; N: N times faster; max: as fast as possible.")] = "1",
@@ -97,36 +104,62 @@ def replay(
 ) -> None:
     """Publish a recording again, with the timing it had; the daemon makes the same frames of it, bit for bit.
 
+    FITS reads (files or directories, as for `rtcal reduce`) are published as the stream that they were.
+
     Examples:
 
         rtcal replay night.mcap
 
         rtcal replay night.mcap --speed max
 
-        rtcal replay night.mcap --speed 4 --loop
+        rtcal replay ramps/sci_D --speed 4 --loop
     """
     start_logging(verbose)
     pace = _speed(speed)
     settings = load_settings(config, streams={"reads": to})
     stop, clock = threading.Event(), SystemClock()
-    reader = RecordingReader(recording)
+    played = _open_played(inputs, settings)
     stop_on_signals(stop)
     with open_reads_sink(settings.streams, wait_s=SEND_WAIT_S) as sink, progress_bar() as bar:
-        say(f"replaying {recording} at {sink.endpoint}")
+        say(f"replaying {', '.join(map(str, inputs))} at {sink.endpoint}")
         while wait and not stop.is_set() and not sink.wait_for_receiver(0.2):
             pass
-        task = bar.add_task("messages", total=None if loop else reader.count)
-        recorded = endless(reader, settings.streams.decode) if loop else reader
+        task = bar.add_task("messages", total=None if loop or isinstance(played, FitsPlayed) else played.count)
+        messages = endless(played, settings.streams.decode) if loop else played
         sent = replay_messages(
-            recorded, sink.send_parts, Pacer(pace, clock, stop), lambda count: bar.update(task, completed=count)
+            messages, sink.send_parts, Pacer(pace, clock, stop), lambda count: bar.update(task, completed=count)
         )
         dropped = sink.counters["dropped"]
     say(f"{sent} messages sent" + (f", {dropped} DROPPED: the receiver did not keep up" if dropped else ""))
-    say_gaps(reader)
+    if isinstance(played, RecordingReader):
+        say_gaps(played)
     if dropped:
         raise RtcalError(f"{dropped} messages were not delivered")
     if not sent and not stop.is_set():
-        raise RecordingError(f"{recording} holds no message")
+        raise RecordingError(f"{inputs[0]} holds no message")
+
+
+class FitsPlayed:
+    """FITS reads as a recording: each message with the time that it is about."""
+
+    def __init__(self, inputs: Sequence[Path], settings: Settings) -> None:
+        self._inputs, self._families = inputs, settings.fits_keys
+        read_messages(inputs, self._families).close()  # mistakes show now, not when a receiver waits
+
+    def __iter__(self) -> Iterator[tuple[int, Sequence[Any]]]:
+        for message in read_messages(self._inputs, self._families):
+            yield message.header.time_ns, wire.encode(message)
+
+
+def _open_played(inputs: Sequence[Path], settings: Settings) -> RecordingReader | FitsPlayed:
+    recordings = [path for path in inputs if path.suffix == ".mcap"]
+    if not recordings:
+        if settings.streams.protocol != "karabo":
+            raise UsageError("FITS reads are published in the form karabo; set protocol in [streams]")
+        return FitsPlayed(inputs, settings)
+    if len(inputs) > 1:
+        raise UsageError("a recording is replayed alone: give one .mcap file, or FITS files and directories")
+    return RecordingReader(recordings[0])
 
 
 def _speed(text: str) -> float | None:

@@ -10,10 +10,12 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
+from streams.fits_reads import read_messages
 from streams.playback import RecordingReader, RecordingSource
 from streams.sinks import ZmqSink
 from streams.sources import ZmqSource
 from tests.fakes import ramp_reads
+from tests.fits_ramps import write_ramp
 from tests.rigs import PROCESS_S, ROOT, WAIT_S, parts_of, quiet_environment, rtcal, write_recording
 from tests.samples import SAMPLES
 
@@ -99,6 +101,31 @@ def test_a_replay_sends_everything_again_and_ends(tmp_path):
     assert running.returncode == 0
     assert came == [parts_of(message) for message in messages]
     assert err.splitlines() == [f"replaying {path} at {source.endpoint}", f"{len(messages)} messages sent"]
+
+
+def test_fits_reads_are_replayed_as_the_stream_that_they_were(tmp_path, settings):
+    path = write_ramp(tmp_path / "ramp.fits")
+    expected = [parts_of(message) for message in read_messages([path], settings.fits_keys)]
+    with (
+        ZmqSource(SYSTEM_CHOSEN, pattern="sub", bind=True, high_water=100) as source,
+        process("replay", path, "--to", source.endpoint, "--speed", "max", "--config", binding(tmp_path)) as running,
+    ):
+        came = []
+        while len(came) < len(expected):
+            parts = source.receive_parts(0.1)
+            if parts is None:
+                assert running.poll() in (None, 0)
+            else:
+                came.append([part.bytes for part in parts])
+        running.communicate(timeout=PROCESS_S)
+    assert running.returncode == 0
+    assert came == expected
+
+
+def test_a_recording_is_replayed_alone(tmp_path):
+    done = rtcal("replay", tmp_path / "a.mcap", tmp_path / "b.fits")
+    assert done.returncode == 2
+    assert "a recording is replayed alone" in done.stderr
 
 
 def test_a_replay_that_nobody_hears_waits_and_stops_when_told(tmp_path):
