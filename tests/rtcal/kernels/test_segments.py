@@ -185,24 +185,6 @@ def test_jumps_and_bad_reads_are_those_of_the_oracle(n, seed, bands):
     assert close[agree].mean() > 0.998
 
 
-def test_completeness_and_false_alarms(bands):
-    """kappa 5, 9 e-: at least 97 % of 110 e- and 99 % of 130 e- found up to 110 e-/s, at most 5e-5 false a step."""
-    rng = np.random.default_rng(8)
-    n, shape = 16, (120, 512)
-    times_s = (np.arange(n) - n / 2) * 0.72
-    for flux in (1, 110):
-        for charge, least in ((110, 0.97), (130, 0.99)):
-            at, hit = rng.integers(5, n - 1, shape), rng.random(shape) < 0.5
-            electrons = np.cumsum(rng.poisson(flux * 0.72, (n, *shape)), axis=0) + rng.normal(0, 9.0, (n, *shape))
-            electrons += np.where(hit, charge, 0) * (np.arange(n)[:, None, None] >= at)
-            _, sums, _ = run((electrons / GAIN).astype("<f4"), times_s, 1e9, bands, test=TEST)
-            found = sums.marks & segments.JUMP != 0
-            assert found[hit].mean() >= least
-            assert found[~hit].mean() / (n - 1) <= 5e-5
-            bias = np.mean(rates(sums)[found & hit] - flux) / (9.0 / np.sqrt(sums.w_sum[found & hit].mean()))
-            assert abs(bias) < 0.1
-
-
 def test_the_floor_of_the_converter_is_marked(bands):
     cube = np.full((3, *SHAPE), 10, "<u2")
     cube[1, 2, 3] = 0

@@ -1,0 +1,37 @@
+"""How well jumps are found, in numbers: too many pixels for kernels that are not compiled."""
+
+import numpy as np
+import pytest
+
+from rtcal.calibration import Calibration
+from rtcal.config import Detector
+from rtcal.exposure import Buffers, Exposure, Plan
+from rtcal.steps import Limits
+from streams.dq import Dq
+from tests.fakes import FixedReferences, ramp_reads
+
+DETECTOR = Detector(gain_e_per_dn=2.0, read_noise_e=9.0, saturation_dn=60_000.0, reference_border=0, channels=0)
+READS, SHAPE = 16, (120, 512)
+
+
+@pytest.mark.parametrize("flux", [1, 110])
+@pytest.mark.parametrize(("charge", "least"), [(110, 0.97), (130, 0.99)])
+def test_completeness_and_false_alarms(flux, charge, least, bands, calibration_settings):
+    """kappa 5, 9 e-: at least 97 % of 110 e- and 99 % of 130 e- found up to 110 e-/s, at most 5e-5 false a step."""
+    rng = np.random.default_rng(8)
+    at, hit = rng.integers(5, READS - 1, SHAPE), rng.random(SHAPE) < 0.5
+    electrons = np.cumsum(rng.poisson(flux * 0.72, (READS, *SHAPE)), axis=0) + rng.normal(0, 9.0, (READS, *SHAPE))
+    electrons += np.where(hit, charge, 0) * (np.arange(READS)[:, None, None] >= at)
+    reads = ramp_reads((5000 + electrons / 2.0).astype("<f4"), times_s=np.arange(READS) * 0.72)
+    calibration = Calibration.build(FixedReferences().select({}, SHAPE, "utr", 0), SHAPE, 0)
+    plan = Plan("utr", 1, Limits(58_000.0), DETECTOR, jump_sigma=5.0)
+    exposure = Exposure(reads[0], plan, calibration, Buffers.fit_for(reads[0], None), bands)
+    for read in reads:
+        exposure.add(read)
+    exposure.close_ramp()
+    frame = exposure.frame(calibration_settings, sequence=0, revision=0, final=True, published_ns=0)
+    found = frame.dq & Dq.JUMP_DET != 0
+    assert found[hit].mean() >= least
+    assert found[~hit].mean() / (READS - 1) <= 5e-5
+    chosen = found & hit
+    assert abs(np.mean((frame.data[chosen] - flux) / frame.err[chosen])) < 0.1
