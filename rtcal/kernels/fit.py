@@ -20,31 +20,45 @@ def _fit_whole(s_sum, t_sum, mean_s, inverse, weight, spread, w_sum, w_rate, w_p
 
 
 @kernel
-def _add_chosen(whole, value, closed, factor, total):
-    """Add the value of a whole ramp, or that of the closed segments times a factor."""
-    for i in range(total.size):
-        total[i] += value if whole[i] != 0 else closed[i] * factor
+def _find_eventful(first_bad, start, n_used, eventful):
+    """Mark the pixels of a slow block that have saturated or jumped."""
+    for i in range(first_bad.size):
+        eventful[i] = (first_bad[i] < n_used) | (start[i] != 0)
 
 
 @kernel
-def _add_chosen_slope(whole, s_sum, t_sum, mean_s, inverse, weight, closed, gain, w_rate):
+def _add_plain(eventful, weight, spread, w_sum, w_photon):
+    for i in range(w_sum.size):
+        plain = eventful[i] == 0
+        w_sum[i] += weight if plain else np.float32(0.0)
+        w_photon[i] += spread if plain else np.float32(0.0)
+
+
+@kernel
+def _add_plain_slope(eventful, s_sum, t_sum, mean_s, inverse, weight, w_rate):
     for i in range(w_rate.size):
         slope = (t_sum[i] - mean_s * s_sum[i]) * inverse
-        w_rate[i] += weight * slope if whole[i] != 0 else closed[i] * gain
+        w_rate[i] += weight * slope if eventful[i] == 0 else np.float32(0.0)
 
 
 @kernel
-def _add_chosen_difference(whole, head, tail, factors, weight, closed, gain, w_rate):
+def _add_plain_difference(eventful, head, tail, factors, weight, w_rate):
     for i in range(w_rate.size):
         rate = head[i] * factors[0] + tail[i] * factors[1]
-        w_rate[i] += weight * rate if whole[i] != 0 else closed[i] * gain
+        w_rate[i] += weight * rate if eventful[i] == 0 else np.float32(0.0)
 
 
 @kernel
-def _find_whole(first_bad, start, n_used, whole):
-    """Mark the pixels of a slow block that nothing has happened to."""
-    for i in range(first_bad.size):
-        whole[i] = (first_bad[i] >= n_used) & (start[i] == 0)
+def _add_closed(y, a, b, eventful, closed, gain, w_sum, w_rate, w_photon):
+    """Add the closed segments of the eventful pixels of a block, looked for eight at a time."""
+    words = eventful.view(np.uint64)
+    for word in range(-(-(b - a) // 8)):
+        if words[word] != 0:
+            for x in range(a + 8 * word, min(a + 8 * word + 8, b)):
+                if eventful[x - a] != 0:
+                    w_sum[y, x] += closed[y, 1, x]
+                    w_rate[y, x] += closed[y, 0, x] * gain
+                    w_photon[y, x] += closed[y, 2, x]
 
 
 @kernel
@@ -73,7 +87,7 @@ def fit(
     -----
     Equal weights of the reads within a segment; segments by the inverse of their read variance.
     """
-    one, chosen = np.float32(1.0), np.empty(BLOCK, np.uint8)
+    eventful = np.empty(BLOCK, np.uint8)
     for y in range(w_sum.shape[0]):
         for block in range(slow.shape[1]):
             a, b = block * BLOCK, min((block + 1) * BLOCK, w_sum.shape[1])
@@ -82,10 +96,10 @@ def fit(
             if slow[y, block] == 0:
                 _fit_whole(s_sum, t_sum, mean_s, inverse, weight, spread, into_sum, into_rate, into_photon)
                 continue
-            _find_whole(first_bad[y, a:b], start[y, a:b], n_used, chosen)
-            _add_chosen(chosen, weight, closed[y, 1, a:b], one, into_sum)
-            _add_chosen_slope(chosen, s_sum, t_sum, mean_s, inverse, weight, closed[y, 0, a:b], gain, into_rate)
-            _add_chosen(chosen, spread, closed[y, 2, a:b], one, into_photon)
+            _find_eventful(first_bad[y, a:b], start[y, a:b], n_used, eventful)
+            _add_plain(eventful, weight, spread, into_sum, into_photon)
+            _add_plain_slope(eventful, s_sum, t_sum, mean_s, inverse, weight, into_rate)
+            _add_closed(y, a, b, eventful, closed, gain, w_sum, w_rate, w_photon)
 
 
 @kernel
@@ -118,7 +132,7 @@ def fit_ends(
     closed, slow, gain, w_sum, w_rate, w_photon
         As in `fit`.
     """
-    one, chosen = np.float32(1.0), np.empty(BLOCK, np.uint8)
+    eventful = np.empty(BLOCK, np.uint8)
     for y in range(w_sum.shape[0]):
         for block in range(slow.shape[1]):
             a, b = block * BLOCK, min((block + 1) * BLOCK, w_sum.shape[1])
@@ -127,7 +141,7 @@ def fit_ends(
             if slow[y, block] == 0:
                 _fit_ends_whole(near, far, factors, weight, spread, into_sum, into_rate, into_photon)
                 continue
-            _find_whole(first_bad[y, a:b], start[y, a:b], n_used, chosen)
-            _add_chosen(chosen, weight, closed[y, 1, a:b], one, into_sum)
-            _add_chosen_difference(chosen, near, far, factors, weight, closed[y, 0, a:b], gain, into_rate)
-            _add_chosen(chosen, spread, closed[y, 2, a:b], one, into_photon)
+            _find_eventful(first_bad[y, a:b], start[y, a:b], n_used, eventful)
+            _add_plain(eventful, weight, spread, into_sum, into_photon)
+            _add_plain_difference(eventful, near, far, factors, weight, into_rate)
+            _add_closed(y, a, b, eventful, closed, gain, w_sum, w_rate, w_photon)

@@ -42,6 +42,19 @@ def _begin_slow(first_bad, start, closed):
 
 
 @kernel
+def _list_set(flags, n, places):
+    """List which of the first `n` flags of a block are set, looked for eight at a time; return how many."""
+    count = 0
+    words = flags.view(np.uint64)
+    for word in range(-(-n // 8)):
+        if words[word] != 0:
+            for i in range(8 * word, min(8 * word + 8, n)):
+                places[count] = i
+                count += flags[i] != 0
+    return count
+
+
+@kernel
 def _extremes(read):
     top = bottom = read[0]
     for i in range(read.size):
@@ -114,13 +127,14 @@ def grow(read, ceiling_dn, index, first_bad, start, closed, marks, slow):
         As in `advance`, of the whole frame.
     """
     ny, nx = first_bad.shape
-    over, taken = np.zeros(BLOCK, np.uint8), 0
+    over, places, taken = np.empty(BLOCK, np.uint8), np.empty(BLOCK, np.int64), 0
     for y in range(ny):
         for block in range(slow.shape[1]):
             if slow[y, block] == FRESH:
                 a, b = block * BLOCK, min((block + 1) * BLOCK, nx)
                 _mark_over(read[y, a:b], ceiling_dn, over)
-                taken += _take_around(y, a, b, over, first_bad, start, closed, slow)
+                for i in range(_list_set(over, b - a, places)):
+                    taken += _take_neighbours(y, a + places[i], first_bad, start, closed, slow)
     for y in range(ny):
         for block in range(slow.shape[1]):
             if slow[y, block] > 1:
@@ -134,19 +148,6 @@ def grow(read, ceiling_dn, index, first_bad, start, closed, marks, slow):
 def _mark_over(read, ceiling_dn, over):
     for i in range(read.size):
         over[i] = read[i] > ceiling_dn
-
-
-@kernel
-def _take_around(y, a, b, over, first_bad, start, closed, slow):
-    """Take the neighbours of the pixels above the ceiling, looked for eight at a time; return how many were new."""
-    taken = 0
-    words = over.view(np.uint64)
-    for word in range(-(-(b - a) // 8)):
-        if words[word] != 0:
-            for x in range(a + 8 * word, min(a + 8 * word + 8, b)):
-                if over[x - a] != 0:
-                    taken += _take_neighbours(y, x, first_bad, start, closed, slow)
-    return taken
 
 
 @kernel
@@ -436,7 +437,7 @@ def advance(
     mean_s, inverse, pending_s = np.float32(mean), np.float32(1.0 / weight), np.float32(times_s[k])
     step_s, noise2, limit2 = np.float32(gap_s), np.float32(settings[0]), np.float32(settings[2])
     photon, time_s = np.float32(settings[1] * gap_s), np.float32(times_s[index])
-    busy = np.empty(BLOCK, np.uint8)
+    busy, places = np.empty(BLOCK, np.uint8), np.empty(BLOCK, np.int64)
     for y in range(signal.shape[0]):
         for block in range(slow.shape[1]):
             a, b = block * BLOCK, min((block + 1) * BLOCK, signal.shape[1])
@@ -475,9 +476,8 @@ def advance(
                 busy,
             )
             _add_calm(signal[y, a:b], time_s, store[y, a:b], moments[y, 0, a:b], moments[y, 1, a:b], busy)
-            for x in range(a, b):
-                if busy[x - a] == 0:
-                    continue
+            for i in range(_list_set(busy, b - a, places)):
+                x = a + places[i]
                 now = signal[y, x]
                 waiting = pending[y, x]
                 if first_bad[y, x] >= index:
@@ -542,7 +542,7 @@ def begin(
     times_s, first_sums, second_sums, settings, moments, first_bad, start, closed, marks, slow
         As in `advance`.
     """
-    busy = np.empty(BLOCK, np.uint8)
+    busy, places = np.empty(BLOCK, np.uint8), np.empty(BLOCK, np.int64)
     gaps = np.empty(3, np.float32)
     for i in range(3):
         gaps[i] = times_s[i + 1] - times_s[i]
@@ -572,9 +572,8 @@ def begin(
                 busy,
             )
             _add_calm(signal[y, a:b], time_s, first[y, a:b], moments[y, 0, a:b], moments[y, 1, a:b], busy)
-            for x in range(a, b):
-                if busy[x - a] == 0:
-                    continue
+            for i in range(_list_set(busy, b - a, places)):
+                x = a + places[i]
                 now = signal[y, x]
                 bad_from = first_bad[y, x]
                 if bad_from >= 3:
@@ -666,7 +665,7 @@ def settle_last(
     mean_s, inverse, pending_s = np.float32(mean), np.float32(1.0 / weight), np.float32(times_s[k])
     step_s, noise2, limit2 = np.float32(gap_s), np.float32(settings[0]), np.float32(settings[2])
     photon = np.float32(settings[1] * gap_s)
-    busy = np.empty(BLOCK, np.uint8)
+    busy, places = np.empty(BLOCK, np.uint8), np.empty(BLOCK, np.int64)
     for y in range(pending.shape[0]):
         for block in range(slow.shape[1]):
             a, b = block * BLOCK, min((block + 1) * BLOCK, pending.shape[1])
@@ -703,8 +702,9 @@ def settle_last(
                 limit2,
                 busy,
             )
-            for x in range(a, b):
-                if busy[x - a] == 0 or first_bad[y, x] < index or start[y, x] > k:
+            for i in range(_list_set(busy, b - a, places)):
+                x = a + places[i]
+                if first_bad[y, x] < index or start[y, x] > k:
                     continue
                 s_before = moments[y, 0, x] - pending[y, x]
                 t_before = moments[y, 1, x] - times_s[k] * pending[y, x]
@@ -722,6 +722,13 @@ def settle_last(
 
 
 @kernel
+def _find_eventful(first_bad, start, n_used, eventful):
+    """Mark the pixels of a slow block that have saturated or jumped."""
+    for i in range(first_bad.size):
+        eventful[i] = (first_bad[i] < n_used) | (start[i] != 0)
+
+
+@kernel
 def close_segments(n_used, times_s, first_sums, second_sums, moments, first_bad, start, closed, slow):
     """Close the current segment of every pixel that something has happened to: `closed` then holds its whole ramp.
 
@@ -732,19 +739,20 @@ def close_segments(n_used, times_s, first_sums, second_sums, moments, first_bad,
     times_s, first_sums, second_sums, moments, first_bad, start, closed, slow
         As in `advance`.
     """
+    eventful, places = np.empty(BLOCK, np.uint8), np.empty(BLOCK, np.int64)
     for y in range(slow.shape[0]):
         for block in range(slow.shape[1]):
             if slow[y, block] == 0:
                 continue
-            for x in range(block * BLOCK, min((block + 1) * BLOCK, first_bad.shape[1])):
-                stop = min(np.int64(first_bad[y, x]), n_used)
-                if stop == n_used and start[y, x] == 0:
-                    continue
+            a, b = block * BLOCK, min((block + 1) * BLOCK, first_bad.shape[1])
+            _find_eventful(first_bad[y, a:b], start[y, a:b], n_used, eventful)
+            for i in range(_list_set(eventful, b - a, places)):
+                x = a + places[i]
                 _close(
                     y,
                     x,
                     np.int64(start[y, x]),
-                    stop,
+                    min(np.int64(first_bad[y, x]), n_used),
                     moments[y, 0, x],
                     moments[y, 1, x],
                     times_s,
@@ -764,11 +772,11 @@ def _add_slopes(moments, dq, exclude, y, a, b, mean_s, inverse, total, count):
 
 
 @kernel
-def _add_whole_slopes(moments, first_bad, start, n_used, dq, exclude, y, a, b, mean_s, inverse, total, count):
+def _add_plain_slopes(moments, dq, exclude, eventful, y, a, b, mean_s, inverse, total, count):
     """Do as `_add_slopes` with those pixels of a slow block that nothing has happened to."""
     for x in range(a, b):
         slope = (moments[y, 1, x] - mean_s * moments[y, 0, x]) * inverse
-        good = (dq[y, x] & exclude == 0) & (first_bad[y, x] >= n_used) & (start[y, x] == 0)
+        good = (dq[y, x] & exclude == 0) & (eventful[x - a] == 0)
         total[x] += slope if good else np.float32(0.0)
         count[x] += np.float32(1.0) if good else np.float32(0.0)
 
@@ -805,6 +813,7 @@ def preview_rate(
     """
     nx = dq.shape[1]
     total, count, weight = np.empty(nx, np.float32), np.empty(nx, np.float32), np.empty(rate.shape[1], np.float32)
+    eventful, places = np.empty(BLOCK, np.uint8), np.empty(BLOCK, np.int64)
     mean = first_sums[n_used] / n_used
     mean_s = np.float32(mean)
     inverse = np.float32(gain / (second_sums[n_used] - n_used * mean * mean))
@@ -818,17 +827,16 @@ def preview_rate(
                 if slow[y, block] == 0:
                     _add_slopes(moments, dq, exclude, y, a, b, mean_s, inverse, total, count)
                     continue
-                _add_whole_slopes(
-                    moments, first_bad, start, n_used, dq, exclude, y, a, b, mean_s, inverse, total, count
-                )
-                for x in range(a, b):
-                    stop = min(np.int64(first_bad[y, x]), n_used)
-                    if (stop == n_used and start[y, x] == 0) or dq[y, x] & exclude != 0:
+                _find_eventful(first_bad[y, a:b], start[y, a:b], n_used, eventful)
+                _add_plain_slopes(moments, dq, exclude, eventful, y, a, b, mean_s, inverse, total, count)
+                for i in range(_list_set(eventful, np.int64(b - a), places)):
+                    x = block * BLOCK + places[i]
+                    if dq[y, x] & exclude != 0:
                         continue
                     slope = _flux(
                         y,
                         x,
-                        stop,
+                        min(np.int64(first_bad[y, x]), n_used),
                         moments[y, 0, x],
                         moments[y, 1, x],
                         np.int64(start[y, x]),
