@@ -64,8 +64,9 @@ class Buffers:
         shape = (read.data.shape[0], read.data.shape[1])
         if old is not None and old.planes.shape == shape and old.planes.zero.dtype == read.data.dtype:
             return old
-        steps.take_pages(shape)
-        return cls(RampPlanes.allocate(shape, read.data.dtype), ExposureSums.allocate(shape))
+        new = cls(RampPlanes.allocate(shape, read.data.dtype), ExposureSums.allocate(shape))
+        steps.take_pages(shape)  # after the buffers, which stay: they would take what is given back
+        return new
 
 
 class Ramp:
