@@ -22,6 +22,7 @@ class Detector(Struct, frozen=True, forbid_unknown_fields=True):
     read_noise_e: float | None = None
     saturation_dn: float | None = None
     reference_border: int | None = None
+    channels: int | None = None
 
 
 class Settings(Struct, frozen=True):
