@@ -8,11 +8,11 @@ import numpy as np
 from rtcal import steps
 from rtcal.bands import Bands
 from rtcal.bench import numpy_chain
-from rtcal.bench.scene import BAD_FRACTION, GAIN_E_PER_DN, READ_NOISE_E, READS, Picture, Scene
+from rtcal.bench.scene import BAD_FRACTION, GAIN_E_PER_DN, READ_NOISE_E, READS, TEST, Picture, Scene
 from rtcal.bench.timing import Case
 from rtcal.estimator import Ends
 from rtcal.kernels import badpix, bins, calibrate
-from rtcal.steps import RampPlanes, RawImage, Scaled
+from rtcal.steps import JumpTest, RampPlanes, RawImage, Scaled
 
 SUMS_BYTES = 26
 """For each read and pixel: the read twice (levels, sums), zero level, two sums in and out, the signal kept."""
@@ -21,6 +21,8 @@ CHAIN_BYTES = SUMS_BYTES + 8
 LIMIT_E_PER_S = 1e9
 REPAIR_BYTES = 4 + BAD_FRACTION * (8 * 12 + 8)
 """Flags of every pixel; rate, error and flags of the neighbours of the bad ones, and what is written."""
+END_BYTES = (8 + 8 + 24) + (12 + 3 + 4) + 3 * 8 + 12 + 4 + REPAIR_BYTES
+"""Last two signals, the ramp's sums and the exposure's; these, marks and flags; dark, sky, flat; the frame; errors."""
 
 
 def make_cases(scene: Scene, bands: Bands) -> list[Case]:
@@ -31,26 +33,40 @@ def make_cases(scene: Scene, bands: Bands) -> list[Case]:
 def _ramp_cases(scene: Scene, bands: Bands) -> list[Case]:
     planes, bright = scene.planes, scene.bright_planes
     fit = partial(numpy_chain.fit, scene)
-    begun = steps.RampPlanes.allocate(scene.shape, np.uint16)
 
-    def reads(taken: list[RawImage], *, whole_chain: bool) -> Callable[[], object]:
-        return lambda: scene.run_ramp(begun, taken, bands, whole_chain=whole_chain)
+    def reads(into: RampPlanes, taken: list[RawImage], *, whole_chain: bool) -> Callable[[], object]:
+        return lambda: scene.run_ramp(into, taken, bands, whole_chain=whole_chain)
 
     sums_only = partial(numpy_chain.ramp, scene, scene.reads)
     start = 12 / READS
     return [
-        Case("read: sums", SUMS_BYTES + start, reads(scene.reads, whole_chain=False), sums_only, READS),
-        Case("read: sums, bright", SUMS_BYTES + 6 + start, reads(scene.bright_reads, whole_chain=False), None, READS),
-        Case("read: chain", CHAIN_BYTES + start, reads(scene.reads, whole_chain=True), None, READS),
-        Case("read: chain, bright", CHAIN_BYTES + 6 + start, reads(scene.bright_reads, whole_chain=True), None, READS),
+        # The chain comes last: what follows works on a ramp in which some pixels jumped.
+        Case("read: sums", SUMS_BYTES + start, reads(planes, scene.reads, whole_chain=False), sums_only, READS),
+        Case(
+            "read: sums, bright",
+            SUMS_BYTES + 6 + start,
+            reads(bright, scene.bright_reads, whole_chain=False),
+            None,
+            READS,
+        ),
+        Case("read: chain", CHAIN_BYTES + start, reads(planes, scene.reads, whole_chain=True), None, READS),
+        Case(
+            "read: chain, bright",
+            CHAIN_BYTES + 6 + start,
+            reads(bright, scene.bright_reads, whole_chain=True),
+            None,
+            READS,
+        ),
         Case("fit", 32, _closing(scene, planes, bands), partial(fit, planes)),
         Case("fit, bright", 36, _closing(scene, bright, bands), None),
         Case("fit_ends", 32, _closing(scene, planes, bands, scene.ends), partial(fit, planes, scene.ends)),
     ]
 
 
-def _closing(scene: Scene, planes: RampPlanes, bands: Bands, ends: Ends | None = None) -> Callable[[], None]:
-    return partial(steps.close_ramp, planes, scene.sums, scene.timeline, ends, GAIN_E_PER_DN, None, bands)
+def _closing(
+    scene: Scene, planes: RampPlanes, bands: Bands, ends: Ends | None = None, test: JumpTest | None = None
+) -> Callable[[], None]:
+    return partial(steps.close_ramp, planes, scene.sums, scene.timeline, ends, GAIN_E_PER_DN, test, bands)
 
 
 def _frame_cases(scene: Scene, bands: Bands) -> list[Case]:
@@ -75,7 +91,7 @@ def _frame_cases(scene: Scene, bands: Bands) -> list[Case]:
         Case("repair, 1 % bad", REPAIR_BYTES, each(repair, 12), partial(numpy_chain.repair, picture)),
         Case(
             "whole end of a ramp",
-            32 + 18 + 3 * 8 + 12 + 4 + REPAIR_BYTES,
+            END_BYTES,
             partial(finish_ramp, scene, bands),
             partial(finish_ramp_numpy, scene),
         ),
@@ -118,8 +134,8 @@ def _dividing(picture: Picture, scene: Scene) -> Callable[[slice], None]:
 
 
 def finish_ramp(scene: Scene, bands: Bands) -> Picture:
-    """Do what follows a ramp's last read: fit, dark, sky, flat, errors, flags, repair."""
-    _closing(scene, scene.planes, bands)()
+    """Do what follows a ramp's last read: the test of that read, fit, dark, sky, flat, errors, flags, repair."""
+    _closing(scene, scene.planes, bands, test=TEST)()
     parts = [scene.dark, scene.sky]
     frame = steps.calibrate_frame(scene.sums, scene.static_dq, 0, READ_NOISE_E, parts, scene.flat, bands)
     steps.finish_pixels(*frame, "repair", bands)
@@ -127,7 +143,7 @@ def finish_ramp(scene: Scene, bands: Bands) -> Picture:
 
 
 def finish_ramp_numpy(scene: Scene) -> Picture:
-    """Do the same with numpy."""
+    """Do the same with numpy, all but the test of the last read."""
     numpy_chain.fit(scene, scene.planes)
     rate, err = np.empty(scene.shape, np.float32), np.empty(scene.shape, np.float32)
     picture = Picture(rate, err, np.empty(scene.shape, np.uint32))

@@ -244,13 +244,13 @@ def _find_busy(
 @kernel
 def _is_quiet(previous, pending, s_sum, t_sum, pending_s, mean_s, inverse, step_s, noise2, photon, limit2):
     """Tell whether no pixel of a block has a pending step beyond its noise."""
-    loud = 0
+    loud = False  # not a count: that halves the lanes of the vectors
     for i in range(pending.size):
         flux = (t_sum[i] - pending_s * pending[i] - mean_s * (s_sum[i] - pending[i])) * inverse
         excess = pending[i] - previous[i] - flux * step_s
         allowed = limit2 * (noise2 + max(flux, np.float32(0.0)) * photon)
-        loud += excess * excess > allowed
-    return loud == 0
+        loud |= excess * excess > allowed
+    return not loud
 
 
 @kernel
@@ -261,16 +261,16 @@ def _median(one, two, three):
 @kernel
 def _first_steps_quiet(first, second, third, signal, gaps_s, noise2, photon_per_s, limit2):
     """Tell whether the first three steps of a block's ramps agree with their median."""
-    loud = 0
+    loud = False
     for i in range(signal.size):
         one, two = (second[i] - first[i]) / gaps_s[0], (third[i] - second[i]) / gaps_s[1]
         three = (signal[i] - third[i]) / gaps_s[2]
         flux = _median(one, two, three)
         shot = max(flux, np.float32(0.0)) * photon_per_s
         d1, d2 = (one - flux) * gaps_s[0], (two - flux) * gaps_s[1]
-        loud += d1 * d1 > limit2 * (noise2 + shot * gaps_s[0])
-        loud += d2 * d2 > limit2 * (noise2 + shot * gaps_s[1])
-    return loud == 0
+        loud |= d1 * d1 > limit2 * (noise2 + shot * gaps_s[0])
+        loud |= d2 * d2 > limit2 * (noise2 + shot * gaps_s[1])
+    return not loud
 
 
 @kernel
