@@ -80,6 +80,7 @@ class Scene:
         with Bands(0) as bands:
             self.timeline = self.run_ramp(self.planes, self.reads, bands, whole_chain=True)
             self.run_ramp(self.bright_planes, self.bright_reads, bands, whole_chain=True)
+        self.planes.head[:], self.planes.tail[:] = self._around(10.0), self._around(200.0)
 
     def run_ramp(self, planes: RampPlanes, reads: list[RawImage], bands: Bands, *, whole_chain: bool) -> Timeline:
         """Take in all reads of a ramp; the whole chain has reference pixels and the test for jumps too."""

@@ -1,0 +1,45 @@
+"""Times of the kernels at 2048 x 2048 on one thread; `rtcal bench kernels` sets them beside copies and numpy."""
+
+import pytest
+
+from rtcal.bands import Bands
+from rtcal.bench import Scene, make_cases
+
+SIZE = 2048
+NAMES = (
+    "read: sums",
+    "read: sums, bright",
+    "read: chain",
+    "read: chain, bright",
+    "fit",
+    "fit, bright",
+    "fit_ends",
+    "finish_rate",
+    "subtract",
+    "divide",
+    "root",
+    "flag_unreliable",
+    "repair, 1 % bad",
+    "whole end of a ramp",
+    "bin_mean 2 x 2",
+    "preview 2 x 2, raw and rate",
+)
+
+
+@pytest.fixture(scope="module")
+def cases():
+    with Bands(1) as bands:
+        yield {case.name: case for case in make_cases(Scene(SIZE), bands)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_kernel(benchmark, cases, name):
+    case = cases[name]
+    case.run()
+    benchmark.extra_info["bytes_per_pixel"] = case.bytes_per_pixel
+    benchmark(case.run)
+
+
+def test_none_is_forgotten(benchmark, cases):
+    benchmark(lambda: None)
+    assert set(cases) == set(NAMES)

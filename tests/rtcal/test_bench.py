@@ -1,0 +1,210 @@
+"""The benchmarks measure what they say: the same work on both sides, counted as it is."""
+
+import json
+
+import numpy as np
+import pytest
+
+from rtcal import bench
+from rtcal.bands import Bands
+from rtcal.bench import numpy_chain, peers, timing
+from rtcal.bench.cases import finish_ramp, finish_ramp_numpy, make_cases
+from rtcal.bench.scene import READS, Scene
+from rtcal.cli import app
+from rtcal.commands.bench import kernel_report
+from rtcal.kernels.flags import DO_NOT_USE
+from rtcal.steps import preview
+from streams.dq import Dq
+from tests.fakes import FakeClock
+
+SIZE = 256
+
+
+@pytest.fixture
+def scene(bands):
+    """A ramp in which nothing happened: what the numpy equivalents are made for."""
+    return quiet(bands)
+
+
+def quiet(bands):
+    scene = Scene(SIZE)
+    scene.sums.clear()
+    scene.run_ramp(scene.planes, scene.reads, bands, whole_chain=False)
+    return scene
+
+
+def arrays(scene):
+    frames = (part for one in (scene.picture, scene.bare) for part in (one.rate, one.err, one.dq))
+    sums = (scene.sums.w_sum, scene.sums.w_rate, scene.sums.w_photon)
+    return [scene.planes.zero, scene.planes.moments, *sums, *frames, scene.binned]
+
+
+ON_THE_SCENE = (
+    "read: sums",
+    "fit",
+    "fit_ends",
+    "finish_rate",
+    "subtract",
+    "divide",
+    "root",
+    "flag_unreliable",
+    "repair, 1 % bad",
+    "bin_mean 1 x 1",
+)
+ON_THEIR_OWN = ("whole end of a ramp", "preview 1 x 1, raw and rate")
+
+
+def test_every_numpy_equivalent_is_tested_here(bands):
+    cases = make_cases(Scene(SIZE), bands)
+    assert {case.name for case in cases if case.numpy is not None} == {*ON_THE_SCENE, *ON_THEIR_OWN}
+
+
+@pytest.mark.parametrize("name", ON_THE_SCENE)
+def test_kernel_and_numpy_do_the_same_work(name, bands):
+    ours, theirs = quiet(bands), quiet(bands)
+    (case,) = [case for case in make_cases(ours, bands) if case.name == name]
+    (other,) = [case for case in make_cases(theirs, bands) if case.name == name]
+    ours.planes.moments[:] = theirs.planes.moments[:] = ours.planes.moments + np.float32(1.0)
+    before = [array.copy() for array in arrays(ours)]
+    case.run()
+    other.numpy()
+    for one, two in zip(arrays(ours), arrays(theirs), strict=True):
+        np.testing.assert_allclose(one, two, rtol=2e-5)
+    if name != "flag_unreliable":  # finds nothing to flag, as in most frames
+        assert not all(np.array_equal(a, b) for a, b in zip(arrays(ours), before, strict=True))
+
+
+def test_the_end_of_a_ramp_is_the_same_frame_by_numpy(bands):
+    ours, theirs = finish_ramp(quiet(bands), bands), finish_ramp_numpy(quiet(bands))
+    np.testing.assert_array_equal(ours.dq, theirs.dq)
+    np.testing.assert_allclose(ours.rate, theirs.rate, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(ours.err, theirs.err, rtol=1e-4)
+    inside = ours.dq & Dq.REFERENCE_PIXEL == 0
+    assert 0.005 < np.mean(ours.dq[inside] & DO_NOT_USE) < 0.02
+
+
+def test_the_preview_is_the_same_by_numpy(scene, bands):
+    raw, rate = preview(scene.planes, scene.timeline, 3.04, scene.read, scene.static_dq, scene.binning, bands)
+    numpy_chain.bin_mean(scene.read, scene.binning, scene.binned)
+    np.testing.assert_allclose(raw, scene.binned, rtol=1e-6)
+    theirs = np.empty_like(rate)
+    numpy_chain.preview_rate(scene, scene.planes, scene.static_dq, theirs)
+    np.testing.assert_allclose(rate, theirs, rtol=1e-4)
+
+
+def test_the_bright_ramp_has_a_saturated_pixel_in_every_block_and_the_other_none(bands):
+    scene = Scene(SIZE)
+    for planes, reads, share in ((scene.planes, scene.reads, 0.0), (scene.bright_planes, scene.bright_reads, 1.0)):
+        scene.sums.clear()
+        scene.run_ramp(planes, reads, bands, whole_chain=False)
+        assert planes.slow.mean() == share
+
+
+class Machine:
+    """Work that takes as long as it is told to, on a clock of its own."""
+
+    def __init__(self, monkeypatch):
+        self._clock = FakeClock()
+        monkeypatch.setattr(timing.time, "perf_counter_ns", lambda: round(self._clock.now_s * 1e9))
+        monkeypatch.setattr(timing, "COPY_BYTES", 1 << 12)
+
+    def work(self, *seconds):
+        left = list(seconds)
+        return lambda: self._clock.advance(left.pop(0))
+
+
+def test_the_shortest_time_counts_and_a_ramp_counts_as_its_reads(monkeypatch, bands):
+    machine = Machine(monkeypatch)
+    cases = [
+        bench.Case("one", 4.0, machine.work(9.0, 0.3, 0.2, 0.4), machine.work(0.8, 1.0, 0.9)),
+        bench.Case("ramp", 8.0, machine.work(0.0, 3.0, 4.0, 2.0), None, times=READS),
+    ]
+    ticks = []
+    one, ramp = bench.measure(cases, 16, 3, bands, lambda: ticks.append(1))
+    assert (one.ms, one.numpy_ms) == pytest.approx((200.0, 800.0))
+    assert one.faster_than_numpy == pytest.approx(4.0)
+    assert ramp.ms == pytest.approx(200.0)
+    assert ramp.numpy_ms is None
+    assert ramp.faster_than_numpy is None
+    assert len(ticks) == 6
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_copy_moves_the_bytes_that_it_says_half_read_half_written(monkeypatch, threads):
+    monkeypatch.setattr(timing, "COPY_BYTES", 1 << 12)
+    moved = []
+    copy = np.copyto
+    monkeypatch.setattr(timing.np, "copyto", lambda to, source: (moved.append(source.nbytes), copy(to, source)))
+    with Bands(threads) as pool:
+        timing.Copier(pool).move(10_000)
+    assert 2 * sum(moved) == 10_000
+
+
+def test_all_fits_of_a_ramp_find_the_same_rates(bands):
+    cube = peers.make_ramp(64)
+    expected = peers.polyfit(cube)()
+    np.testing.assert_allclose(peers.ours(cube, bands)(), expected, rtol=1e-4)
+    pytest.importorskip("stcal", reason="stcal, of the test extra, is not installed")
+    theirs = peers.stcal_ols_c(cube)()  # weighted by the noise, so not the same for each pixel
+    assert np.median(theirs / expected) == pytest.approx(1.0, abs=0.005)
+
+
+def test_a_package_that_is_missing_is_said_and_left_out(monkeypatch, bands):
+    def missing(_cube):
+        raise ImportError("No module named 'stcal'")
+
+    monkeypatch.setattr(peers, "stcal_ols_c", missing)
+    measured, notes = bench.measure_peers(64, 1, bands)
+    assert [peer.name for peer in measured] == ["rtcal", "numpy.polyfit"]
+    assert notes == ["stcal OLS_C is left out: No module named 'stcal'; pip install 'iris-rtcal[test]' brings it"]
+    assert all(np.isfinite(peer.ms) for peer in measured)
+
+
+def test_a_report_has_plain_numbers():
+    times = [bench.Timing("one", 4.0, 2.0, 4.0, 8.0), bench.Timing("two", 4.0, 2.0, 1.0, None)]
+    made = kernel_report(times, [bench.Peer("rtcal", 0.5), bench.Peer("other", 2.0)])
+    assert made["kernels"][0] == {
+        "name": "one",
+        "bytes_per_pixel": 4.0,
+        "ms": 2.0,
+        "copy_ms": 4.0,
+        "over_copy": 0.5,
+        "numpy_ms": 8.0,
+        "faster_than_numpy": 4.0,
+    }
+    assert made["kernels"][1]["faster_than_numpy"] is None
+    assert [peer["over_ours"] for peer in made["peers"]] == [1.0, 4.0]
+
+
+def test_the_command_writes_json(command):
+    code, out, err = command("bench", "kernels", "--size", "256", "--rounds", "1", "--json")
+    assert code == 0, err
+    report = json.loads(out)
+    assert (report["size"], report["threads"], report["rounds"]) == (256, 1, 1)
+    assert [one["name"] for one in report["kernels"]][:4] == [
+        "read: sums",
+        "read: sums, bright",
+        "read: chain",
+        "read: chain, bright",
+    ]
+    assert all(one["ms"] > 0 and one["over_copy"] > 0 for one in report["kernels"])
+    assert {"numpy", "numba", "processor", "cores"} <= report["machine"].keys()
+
+
+def test_the_command_shows_tables(command):
+    code, out, err = command("bench", "kernels", "--size", "256", "--rounds", "1")
+    assert code == 0, err
+    assert "whole end of a ramp" in out
+    assert "numpy.polyfit" in out
+
+
+def test_a_size_that_is_no_multiple_of_64_is_wrong_usage(command):
+    assert command("bench", "kernels", "--size", "1000") == (
+        2,
+        "",
+        "rtcal: --size 1000: a multiple of 64, 960 or 1024\n",
+    )
+
+
+def test_the_benchmark_has_a_place_in_the_command_line():
+    assert "bench" in {group.name for group in app.registered_groups}
