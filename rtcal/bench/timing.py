@@ -14,8 +14,8 @@ import numpy as np
 
 from rtcal.bands import BAND_BYTES, Bands
 
-COPY_BYTES = 1 << 28
-"""Bytes that one copy moves, read and written: far more than a cache holds; a longer one is made of several."""
+COPY_BYTES = 1 << 30
+"""Most bytes that one copy moves, read and written; more are moved by several of the same length."""
 
 
 @dataclass(frozen=True)
@@ -79,18 +79,15 @@ class Copier:
         self._source, self._target = np.ones(shape, np.uint8), np.ones(shape, np.uint8)
 
     def move(self, total_bytes: int) -> None:
-        """Move `total_bytes`."""
-        left = total_bytes // 2 // self._bands.threads
-        while left > 0:
-            columns = min(left, self._source.shape[1])
-            self._copy(columns)
-            left -= columns
+        """Move `total_bytes`, in one piece if it can be: a long copy may take another way than a short one."""
+        calls = -(-total_bytes // COPY_BYTES)
+        columns = total_bytes // 2 // self._bands.threads // calls
 
-    def _copy(self, columns: int) -> None:
         def work(rows: slice) -> None:
             np.copyto(self._target[rows, :columns], self._source[rows, :columns])
 
-        self._bands.run(work, self._source.shape, BAND_BYTES)
+        for _ in range(calls):
+            self._bands.run(work, self._source.shape, BAND_BYTES)
 
 
 def measure(

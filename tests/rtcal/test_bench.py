@@ -129,15 +129,16 @@ def test_the_shortest_time_counts_and_a_ramp_counts_as_its_reads(monkeypatch, ba
     assert len(ticks) == 6
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_a_copy_moves_the_bytes_that_it_says_half_read_half_written(monkeypatch, threads):
+@pytest.mark.parametrize(("threads", "calls"), [(1, 3), (2, 6)])
+def test_a_copy_moves_the_bytes_that_it_says_half_read_half_written(monkeypatch, threads, calls):
     monkeypatch.setattr(timing, "COPY_BYTES", 1 << 12)
     moved = []
     copy = np.copyto
     monkeypatch.setattr(timing.np, "copyto", lambda to, source: (moved.append(source.nbytes), copy(to, source)))
     with Bands(threads) as pool:
-        timing.Copier(pool).move(10_000)
-    assert 2 * sum(moved) == 10_000
+        timing.Copier(pool).move(12_000)
+    assert len(moved) == calls
+    assert 2 * sum(moved) == 12_000
 
 
 def test_all_fits_of_a_ramp_find_the_same_rates(bands):

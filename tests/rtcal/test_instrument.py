@@ -87,4 +87,4 @@ def test_a_wire_on_which_they_would_not_meet_is_wrong_usage(command, tmp_path):
 def test_a_sixth_detector_is_wrong_usage(command):
     code, _, err = command("bench", "live", "--detectors", "6")
     assert code == 2
-    assert "6 is not in the range" in err
+    assert "Invalid value for '--detectors'" in err
