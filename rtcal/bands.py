@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 
-BAND_BYTES = 1 << 21
+BAND_BYTES = 1 << 22
 """What the planes of one band may take: it stays in the cache from kernel to kernel, and calls cost little."""
 
 

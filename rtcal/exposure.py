@@ -198,7 +198,8 @@ class Exposure:
         number = min(read.header.read, LAST_NUMBER)
         steps.mark_limits(planes, sums, read.data, self.plan.limits, index, number, self._bands)
         terms = self._border_terms(read.data)
-        steps.add_read(planes, sums, read.data, terms, ramp.timeline, self.plan.jump_test, self._bands)
+        test, ends = self.plan.jump_test, self.plan.mode != "utr"
+        steps.add_read(planes, sums, read.data, terms, ramp.timeline, test, self._bands, keep=ends)
         if self.plan.mode == "mcds":
             self._take_end(read, index)
         time_ns = read.header.time_ns

@@ -52,7 +52,7 @@ class RampPlanes:
     zero: RawImage
     """Zero level of the signals: the ramp's first read."""
     held: tuple[FloatImage, FloatImage, FloatImage]
-    """Signals of the last three reads, by index modulo 3."""
+    """Signals of the latest reads, see `held_signal`."""
     moments: FloatImage
     first_bad: NDArray[np.uint16]
     start: NDArray[np.uint16]
@@ -81,6 +81,13 @@ class RampPlanes:
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
         return self.zero.shape[0], self.zero.shape[1]
+
+    def held_signal(self, index: int) -> FloatImage:
+        """Return the plane of a read's signal: the first three have their own, then two take turns.
+
+        So a read takes the place of the last but one, which has just been looked at and is in the cache.
+        """
+        return self.held[index if index < 3 else 2 - 2 * (index % 2)]
 
     def state(self, rows: slice) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
         """Return the bookkeeping of a band: moments, first_bad, start, closed."""
@@ -115,14 +122,15 @@ class ExposureSums:
 _scratch = threading.local()
 
 
-def scratch_band(shape: tuple[int, int]) -> FloatImage:
-    """Return this thread's own float32 band of a shape, contents undefined; the same one each time."""
-    bands: dict[tuple[int, int], FloatImage] = _scratch.__dict__.setdefault("bands", {})
-    if shape not in bands:
+def scratch_band(shape: tuple[int, int], number: int = 0) -> FloatImage:
+    """Return this thread's own float32 band of a shape and number, contents undefined; the same one each time."""
+    bands: dict[tuple[int, int, int], FloatImage] = _scratch.__dict__.setdefault("bands", {})
+    key = (*shape, number)
+    if key not in bands:
         if len(bands) > 8:
             bands.clear()
-        bands[shape] = np.empty(shape, np.float32)
-    return bands[shape]
+        bands[key] = np.empty(shape, np.float32)
+    return bands[key]
 
 
 def _require(what: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:
@@ -242,10 +250,13 @@ def add_read(
     timeline: Timeline,
     test: JumpTest | None,
     bands: Bands,
+    *,
+    keep: bool = True,
 ) -> None:
     """Add the latest read of the timeline to the sums; with a test, judge the one before it.
 
-    `mark_limits` comes first. Without a test every step is believed.
+    `mark_limits` comes first. Without a test every step is believed, and unless `add_end` follows the
+    signal need not be kept.
     """
     _require("read", read, planes.shape)
     index = len(timeline) - 1
@@ -253,25 +264,27 @@ def add_read(
     settings = test.as_array() if test is not None else np.zeros(3)
 
     def work(rows: slice) -> None:
-        signal = scratch_band((rows.stop - rows.start, planes.shape[1]))
+        shape = (rows.stop - rows.start, planes.shape[1])
+        signal = scratch_band(shape)
         kernels_signal.subtract_zero(read[rows], planes.zero[rows], terms.column_dn, terms.row_dn[rows], signal)
-        held = [planes.held[(index + back) % 3][rows] for back in (1, 2, 0)]
+        store = planes.held_signal(index)[rows] if keep or test is not None else scratch_band(shape, 1)
         state, slow = planes.state(rows), planes.slow[rows]
         moments, first_bad = state[0], state[1]
         if test is None or index < 3:
-            segments.add(signal, np.float32(timeline.times_s[index]), held[2], moments, first_bad, slow)
+            segments.add(signal, np.float32(timeline.times_s[index]), store, moments, first_bad, slow)
         elif index == 3:
             first, second, third = (plane[rows] for plane in planes.held)
             segments.begin(signal, first, second, third, *times, settings, *state, sums.marks[rows], slow)
         else:
-            segments.advance(signal, *held, index, *times, settings, *state, sums.marks[rows], slow)
+            last = [planes.held_signal(index - back)[rows] for back in (2, 1)]
+            segments.advance(signal, *last, store, index, *times, settings, *state, sums.marks[rows], slow)
 
     bands.run(work, planes.shape, 34)
 
 
 def add_end(planes: RampPlanes, end: FloatImage, index: int, bands: Bands) -> None:
-    """Add the signal of the read with this index, one of the last three, to the sum of one end."""
-    held = planes.held[index % 3]
+    """Add the signal of the read with this index, one of the last two, to the sum of one end."""
+    held = planes.held_signal(index)
 
     def work(rows: slice) -> None:
         end[rows] += held[rows]
@@ -298,7 +311,7 @@ def close_ramp(
     def work(rows: slice) -> None:
         state, slow = planes.state(rows), planes.slow[rows]
         if test is not None and n_used > 3:
-            last = [planes.held[(n_used + back) % 3][rows] for back in (1, 2)]
+            last = [planes.held_signal(n_used - back)[rows] for back in (2, 1)]
             segments.settle_last(*last, n_used, *times, test.as_array(), *state, sums.marks[rows], slow)
         segments.close_segments(n_used, *times, *state, slow)
         into = (sums.w_sum[rows], sums.w_rate[rows], sums.w_photon[rows])

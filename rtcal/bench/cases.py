@@ -14,10 +14,10 @@ from rtcal.estimator import Ends
 from rtcal.kernels import badpix, bins, calibrate
 from rtcal.steps import JumpTest, RampPlanes, RawImage, Scaled
 
-SUMS_BYTES = 26
-"""For each read and pixel: the read twice (levels, sums), zero level, two sums in and out, the signal kept."""
-CHAIN_BYTES = SUMS_BYTES + 8
-"""The same and the two signals before it."""
+SUMS_BYTES = 22
+"""For each read and pixel: the read twice (levels, sums), zero level, two sums in and out."""
+CHAIN_BYTES = SUMS_BYTES + 12
+"""The same, the two signals before it, and its own, kept for the next two."""
 LIMIT_E_PER_S = 1e9
 REPAIR_BYTES = 4 + BAD_FRACTION * (8 * 12 + 8)
 """Flags of every pixel; rate, error and flags of the neighbours of the bad ones, and what is written."""

@@ -18,6 +18,7 @@ from rtcal import steps
 from rtcal.bands import Bands
 from rtcal.bench.scene import CEILING_DN, FRAME_TIME_S, GAIN_E_PER_DN, READ_NOISE_E, READS, TEST
 from rtcal.estimator import Timeline
+from rtcal.steps import JumpTest
 
 Cube = NDArray[np.uint16]
 Fit = Callable[[], NDArray[Any]]
@@ -50,13 +51,15 @@ def make_ramp(size: int, seed: int = 1) -> Cube:
     return np.array(reads).astype(np.uint16)
 
 
-def ours(cube: Cube, bands: Bands) -> Fit:
-    """Return our fit of a ramp: every read added, then the slope [e-/s], on buffers that are there already."""
+def ours(cube: Cube, bands: Bands, test: JumpTest | None = None) -> Fit:
+    """Return our fit of a ramp: every read added, then the slope [e-/s], on buffers that are there already.
+
+    With a test the ramp is searched for jumps too, which the fits of the others leave to a step before them.
+    """
     shape = (cube.shape[1], cube.shape[2])
     planes, sums = steps.RampPlanes.allocate(shape, cube.dtype), steps.ExposureSums.allocate(shape)
     times_s = np.arange(len(cube), dtype=np.float64) * FRAME_TIME_S
     cube.setflags(write=False)
-
     none, limits = steps.BorderTerms.none(shape), steps.Limits(CEILING_DN, 0.0)
 
     def fit() -> NDArray[Any]:
@@ -66,8 +69,8 @@ def ours(cube: Cube, bands: Bands) -> Fit:
         for index, (read, time_s) in enumerate(zip(cube, times_s, strict=True)):
             timeline.append(time_s)
             steps.mark_limits(planes, sums, read, limits, index, index, bands)
-            steps.add_read(planes, sums, read, none, timeline, TEST, bands)
-        steps.close_ramp(planes, sums, timeline, None, GAIN_E_PER_DN, TEST, bands)
+            steps.add_read(planes, sums, read, none, timeline, test, bands, keep=False)
+        steps.close_ramp(planes, sums, timeline, None, GAIN_E_PER_DN, test, bands)
         return np.asarray(sums.w_rate / sums.w_sum)
 
     return fit
@@ -138,6 +141,7 @@ def measure_peers(
     cube = make_ramp(size)
     makers: dict[str, Callable[[], Fit]] = {
         "rtcal": partial(ours, cube, bands),
+        "rtcal, jumps found": partial(ours, cube, bands, TEST),
         "numpy.polyfit": partial(polyfit, cube),
         "stcal OLS_C": partial(stcal_ols_c, cube),
     }
@@ -147,7 +151,8 @@ def measure_peers(
             fits[name] = make()
         except ImportError as error:
             missing.append(f"{name} is left out: {error}; pip install 'iris-rtcal[test]' brings it")
-    fits["rtcal"]()  # compiles
+    for name in ("rtcal", "rtcal, jumps found"):
+        fits[name]()  # compiles
     peers = {name: Peer(name) for name in fits}
     for _ in range(rounds):
         for name, fit in fits.items():

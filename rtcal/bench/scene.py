@@ -93,7 +93,8 @@ class Scene:
             terms = none
             if whole_chain:
                 terms = steps.border_terms(read, planes.zero, self.bad_reference, BORDER, channels)
-            steps.add_read(planes, self.sums, read, terms, timeline, TEST if whole_chain else None, bands)
+            test = TEST if whole_chain else None
+            steps.add_read(planes, self.sums, read, terms, timeline, test, bands, keep=False)
         return timeline
 
     @cached_property

@@ -35,7 +35,7 @@ bench = typer.Typer(help="Measure: the kernels, or the whole instrument live.", 
 
 DETECTORS = ("IMG1", "IMG2", "IMG3", "IMG4", "IFS")
 PEER_SIZE = 1024
-PEERS = 3
+PEERS = 4
 
 SizeOption = Annotated[int, typer.Option(min=256, max=4096, help="Pixels on a side, a multiple of 64.")]
 
