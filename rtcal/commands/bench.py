@@ -30,6 +30,7 @@ from rtcal.commands.common import (
 from rtcal.daemon import stop_on_signals
 from rtcal.errors import RtcalError, UsageError
 from rtcal.instrument import Plan, check_wire, run_instrument, summary
+from streams.heap import keep_heap
 
 bench = typer.Typer(help="Measure: the kernels, or the whole instrument live.", no_args_is_help=True)
 
@@ -60,6 +61,7 @@ def kernels(
     """
     if size % 64:
         raise UsageError(f"--size {size}: a multiple of 64, {size // 64 * 64} or {size // 64 * 64 + 64}")
+    keep_heap()  # as the daemon does: a frame's memory is there already
     peer_side = min(size, PEER_SIZE)
     with Bands(threads) as bands, progress_bar() as progress:
         cases = make_cases(Scene(size), bands)
