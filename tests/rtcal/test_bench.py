@@ -109,6 +109,7 @@ class Machine:
         self._clock = FakeClock()
         monkeypatch.setattr(timing.time, "perf_counter_ns", lambda: round(self._clock.now_s * 1e9))
         monkeypatch.setattr(timing, "COPY_BYTES", 1 << 12)
+        monkeypatch.setattr(timing, "PIECE_BYTES", 1 << 10)
 
     def work(self, *seconds):
         left = list(seconds)
@@ -131,15 +132,16 @@ def test_the_shortest_time_counts_and_a_ramp_counts_as_its_reads(monkeypatch, ba
     assert len(ticks) == 6
 
 
-@pytest.mark.parametrize(("threads", "calls"), [(1, 3), (2, 6)])
-def test_a_copy_moves_the_bytes_that_it_says_half_read_half_written(monkeypatch, threads, calls):
-    monkeypatch.setattr(timing, "COPY_BYTES", 1 << 12)
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("piece", "pieces"), [(1 << 13, 2), (1 << 12, 3)])
+def test_a_copy_moves_the_bytes_that_it_says_half_read_half_written(monkeypatch, threads, piece, pieces):
+    monkeypatch.setattr(timing, "COPY_BYTES", 1 << 13)
     moved = []
     copy = np.copyto
     monkeypatch.setattr(timing.np, "copyto", lambda to, source: (moved.append(source.nbytes), copy(to, source)))
     with Bands(threads) as pool:
-        timing.Copier(pool).move(12_000)
-    assert len(moved) == calls
+        timing.Copier(pool).move(12_000, piece)
+    assert len(moved) == threads * pieces
     assert 2 * sum(moved) == 12_000
 
 
