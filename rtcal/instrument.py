@@ -144,8 +144,13 @@ def run_instrument(
 
         if plan.port is not None:
             start("dashboard", ["dashboards", "--print-url", "--port", str(plan.port)], {})
+        # On the very first start the kernels take most of a minute to compile: meanwhile the references are made.
+        compiler = Child("compiler", ["-m", "rtcal.warmup"], {})
+        stack.callback(compiler.stop)
         say("making the instrument's references ...")
         context = write_references(simulator, folder / "refs")
+        while compiler.process.poll() is None and not stop.wait(0.1):
+            pass
         sink = MeasuringSink(stack.enter_context(open_reads("tcp://127.0.0.1:0")), clock)
         environment = {"CRDS_PATH": str(folder / "refs"), "CRDS_CONTEXT": context}
         daemon = start("daemon", ["rtcal", "run", "--reads", sink.endpoint], environment)

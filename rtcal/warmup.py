@@ -9,9 +9,10 @@ from msgspec.structs import replace
 from refcache import Chosen, Dark, Flat, ReferenceSet, Sky
 from rtcal.bands import Bands
 from rtcal.calibration import Calibration
-from rtcal.config import CalibrationSettings, Detector, Mode
+from rtcal.config import CalibrationSettings, Detector, Mode, Settings
 from rtcal.exposure import Buffers, Exposure, Plan
 from rtcal.steps import Limits
+from streams import settings as settings_file
 from streams.messages import Read, ReadHeader
 
 SIDE = 16
@@ -79,3 +80,14 @@ def _references() -> ReferenceSet:
         sky=Chosen("sky", "OK", Sky(rate=plane, err=plane, **common), None, ""),
         flat=Chosen("flat", "OK", Flat(flat=plane, err=plane, **common), None, ""),
     )
+
+
+def main() -> None:
+    """Fill the cache of compiled kernels, so that a daemon started later finds them."""
+    settings = settings_file.load(None, Settings)
+    with Bands(1) as bands:
+        compile_kernels(settings.calibration, bands)
+
+
+if __name__ == "__main__":
+    main()
