@@ -122,15 +122,14 @@ class ExposureSums:
 _scratch = threading.local()
 
 
-def scratch_band(shape: tuple[int, int], number: int = 0) -> FloatImage:
-    """Return this thread's own float32 band of a shape and number, contents undefined; the same one each time."""
-    bands: dict[tuple[int, int, int], FloatImage] = _scratch.__dict__.setdefault("bands", {})
-    key = (*shape, number)
-    if key not in bands:
+def scratch_band(shape: tuple[int, int]) -> FloatImage:
+    """Return this thread's own float32 band of a shape, contents undefined; the same one each time."""
+    bands: dict[tuple[int, int], FloatImage] = _scratch.__dict__.setdefault("bands", {})
+    if shape not in bands:
         if len(bands) > 8:
             bands.clear()
-        bands[key] = np.empty(shape, np.float32)
-    return bands[key]
+        bands[shape] = np.empty(shape, np.float32)
+    return bands[shape]
 
 
 def _require(what: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:
@@ -264,14 +263,14 @@ def add_read(
     settings = test.as_array() if test is not None else np.zeros(3)
 
     def work(rows: slice) -> None:
-        shape = (rows.stop - rows.start, planes.shape[1])
-        signal = scratch_band(shape)
+        signal = scratch_band((rows.stop - rows.start, planes.shape[1]))
         kernels_signal.subtract_zero(read[rows], planes.zero[rows], terms.column_dn, terms.row_dn[rows], signal)
-        store = planes.held_signal(index)[rows] if keep or test is not None else scratch_band(shape, 1)
+        store = planes.held_signal(index)[rows]
         state, slow = planes.state(rows), planes.slow[rows]
         moments, first_bad = state[0], state[1]
         if test is None or index < 3:
-            segments.add(signal, np.float32(timeline.times_s[index]), store, moments, first_bad, slow)
+            kept = keep or test is not None
+            segments.add(signal, np.float32(timeline.times_s[index]), store, kept, moments, first_bad, slow)
         elif index == 3:
             first, second, third = (plane[rows] for plane in planes.held)
             segments.begin(signal, first, second, third, *times, settings, *state, sums.marks[rows], slow)

@@ -176,7 +176,7 @@ def _take_neighbours(y, x, first_bad, start, closed, slow):
 
 
 @kernel
-def add(signal, time_s, store, moments, first_bad, slow):
+def add(signal, time_s, store, keep, moments, first_bad, slow):
     """Add a read to the sums without a test: the first three reads, and all where jumps are not looked for.
 
     Parameters
@@ -185,20 +185,22 @@ def add(signal, time_s, store, moments, first_bad, slow):
         Signal of the read [DN], float32, (y, x).
     time_s
         Its time [s].
-    store
-        Float32, (y, x), overwritten with `signal` for the tests of later reads.
+    store, keep
+        Float32, (y, x): overwritten with `signal`, for the tests of later reads, if `keep` is true.
     moments, first_bad, slow
         As in `advance`.
     """
     for y in range(signal.shape[0]):
         for block in range(slow.shape[1]):
             a, b = block * BLOCK, min((block + 1) * BLOCK, signal.shape[1])
-            if slow[y, block] == 0:
+            if slow[y, block] != 0:
+                _sum_unsaturated(signal[y, a:b], time_s, moments[y, 0, a:b], moments[y, 1, a:b], first_bad[y, a:b])
+                if keep:
+                    _copy(signal[y, a:b], store[y, a:b])
+            elif keep:
                 _add_all(signal[y, a:b], time_s, store[y, a:b], moments[y, 0, a:b], moments[y, 1, a:b])
-                continue
-            _add_unsaturated(
-                signal[y, a:b], time_s, store[y, a:b], moments[y, 0, a:b], moments[y, 1, a:b], first_bad[y, a:b]
-            )
+            else:
+                _sum_all(signal[y, a:b], time_s, moments[y, 0, a:b], moments[y, 1, a:b])
 
 
 @kernel
@@ -211,12 +213,24 @@ def _add_all(signal, time_s, store, s_sum, t_sum):
 
 
 @kernel
-def _add_unsaturated(signal, time_s, store, s_sum, t_sum, first_bad):
+def _sum_all(signal, time_s, s_sum, t_sum):
     for i in range(signal.size):
-        store[i] = signal[i]
+        s_sum[i] += signal[i]
+        t_sum[i] += time_s * signal[i]
+
+
+@kernel
+def _sum_unsaturated(signal, time_s, s_sum, t_sum, first_bad):
+    for i in range(signal.size):
         value = signal[i] if first_bad[i] == NEVER else np.float32(0.0)
         s_sum[i] += value
         t_sum[i] += time_s * value
+
+
+@kernel
+def _copy(values, into):
+    for i in range(values.size):
+        into[i] = values[i]
 
 
 @kernel

@@ -20,8 +20,9 @@ IMAGE, FLAGS, MOMENTS = float32[:, ::1], numba.uint32[:, ::1], float32[:, :, ::1
 HOT_LOOPS = {
     "zero level": (signal._subtract_row, (U2, U2, F4, float32, F4)),
     "linearity": (signal._horner, (F4, F4, F4)),
-    "sums": (segments._add_all, (F4, float32, F4, F4, F4)),
-    "sums, saturated block": (segments._add_unsaturated, (F4, float32, F4, F4, F4, U2)),
+    "sums": (segments._sum_all, (F4, float32, F4, F4)),
+    "sums, saturated block": (segments._sum_unsaturated, (F4, float32, F4, F4, U2)),
+    "sums and the signal kept": (segments._add_all, (F4, float32, F4, F4, F4)),
     "sums, jumps in the block": (segments._add_calm, (F4, float32, F4, F4, F4, U1)),
     "jumps": (segments._is_quiet, (F4, F4, F4, F4, *[float32] * 7)),
     "jumps, block with one": (segments._find_busy, (F4, F4, F4, F4, U2, U2, *[float32] * 7, U1)),
