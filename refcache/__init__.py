@@ -3,20 +3,24 @@
 from refcache.chosen import Chosen, Mode, ReferenceSet, Status
 from refcache.context import CrdsContext
 from refcache.errors import RefcacheError, ReferenceFileError, SelectionError
+from refcache.loading import load_reference
 from refcache.preload import ReferenceStore
-from refcache.references import REFTYPES, BadPixels, Dark, Flat, Reference, Sky, load_reference
+from refcache.references import BadPixels, Bias, Dark, Flat, Linearity, Reference, Saturation, Sky
+from refcache.reftypes import REFTYPES
 from refcache.rmaps import File, Files, NotApplicable, Omitted, Selection, Table
 from refcache.settings import RefcacheSettings
 
 __all__ = [
     "REFTYPES",
     "BadPixels",
+    "Bias",
     "Chosen",
     "CrdsContext",
     "Dark",
     "File",
     "Files",
     "Flat",
+    "Linearity",
     "Mode",
     "NotApplicable",
     "Omitted",
@@ -26,6 +30,7 @@ __all__ = [
     "ReferenceFileError",
     "ReferenceSet",
     "ReferenceStore",
+    "Saturation",
     "Selection",
     "SelectionError",
     "Sky",

@@ -8,9 +8,9 @@ from refcache.cache_paths import reference_path
 from refcache.context import CrdsContext
 from refcache.errors import BadRulesError, ReferenceFileError, SelectionError
 from refcache.fits_images import check_lfs, read_cards
+from refcache.loading import load_reference
 from refcache.mapping_text import MappingText
 from refcache.mappings import SUFFIXES, MappingFile, SelectorRules, load_mapping
-from refcache.references import load_reference
 from refcache.rmaps import NA_WORDS, OMIT_WORDS, Rmap
 from refcache.settings import RefcacheSettings
 

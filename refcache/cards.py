@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from refcache.errors import UnitError
+from refcache.reftypes import REFTYPES
 from refcache.values import ANY, NA, UNDEFINED, SetupValue, normalise
 
 _ELECTRONS = ("e-", "e", "electron", "electrons")
@@ -13,6 +14,15 @@ RATE_UNITS = frozenset(f"{electrons}{per_second}" for electrons in _ELECTRONS fo
 """Spellings of electrons per second, without blanks and in lower case."""
 
 _NO_UNIT = frozenset(("", "1", "none", "dimensionless", "normalized", "normalised", "unitless"))
+_LEVEL_UNITS = frozenset(("dn", "adu", "count", "counts", "ct"))
+_UNITS: Mapping[str, tuple[frozenset[str], str, str]] = {
+    "rate": (RATE_UNITS, "electrons per second", "e-/s"),
+    "level": (_LEVEL_UNITS, "raw numbers", "DN"),
+    "relative": (_NO_UNIT, "relative", "1"),
+    "any": (frozenset(), "", ""),
+}
+"""By the table's word: what BUNIT may be, in lower case, and what to say of it."""
+
 _READOUTS = {"MCD": "MCDS", "MDS": "MCDS", "OLS": "UTR"}
 _NO_VALUE = frozenset((UNDEFINED, NA, ANY, "", "DEFAULT", "NONE"))
 
@@ -33,16 +43,17 @@ def check_unit(path: Path, reftype: str, unit: object) -> None:
     Raises
     ------
     UnitError
-        If a rate is not in e-/s, or a flat has a unit.
+        If a rate is not in e-/s, a level is not in DN, or a flat has a unit.
     """
+    known, wanted, spelling = _UNITS[REFTYPES[reftype].unit]
     text = "".join(str(unit if unit is not None else "").split())
-    if reftype == "flat":
-        if text.lower() not in _NO_UNIT:
-            raise UnitError(path, "BUNIT", f"is {unit!r}; a flat is relative: leave BUNIT out, or set it to '1'")
-    elif not text:
-        raise UnitError(path, "BUNIT", f"is missing; a {reftype} is in electrons per second: set BUNIT = 'e-/s'")
-    elif text.lower() not in RATE_UNITS:
-        raise UnitError(path, "BUNIT", f"is {unit!r}; a {reftype} is in electrons per second: convert it to 'e-/s'")
+    if not known or text.lower() in known:
+        return
+    if wanted == "relative":
+        raise UnitError(path, "BUNIT", f"is {unit!r}; a {reftype} is relative: leave BUNIT out, or set it to '1'")
+    if not text:
+        raise UnitError(path, "BUNIT", f"is missing; a {reftype} is in {wanted}: set BUNIT = {spelling!r}")
+    raise UnitError(path, "BUNIT", f"is {unit!r}; a {reftype} is in {wanted}: convert it to {spelling!r}")
 
 
 def read_mode(value: object) -> str:

@@ -7,24 +7,19 @@ all: what speaks against it makes it STALE instead of MISMATCH or DUMMY, and is 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 from refcache.cards import mismatch, read_mode
 from refcache.dates import parse_date, seconds_between
 from refcache.references import Reference
+from refcache.reftypes import REFTYPES
 from refcache.values import SetupValue
 
 Status = Literal["OK", "STALE", "MISMATCH", "MISSING", "DUMMY", "NA"]
 Mode = Literal["cds", "mcds", "utr"]
+Applied = TypeVar("Applied", bound=Reference)
 
 MAX_NOTE = 1000
-_MUST_AGREE = {
-    "dark": ("DETECTOR",),
-    "badpix": ("DETECTOR",),
-    "sky": ("DETECTOR", "FILTER", "GRATING", "SCALE"),
-    "flat": ("DETECTOR", "FILTER", "GRATING", "SCALE"),
-}
-"""Cards in which a reference must agree with the exposure, whatever the rules let through."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +29,7 @@ class Chosen:
     Attributes
     ----------
     reftype
-        dark, badpix, sky or flat.
+        One of `REFTYPES`.
     status
         OK and STALE are applied, the others not.
     reference
@@ -60,24 +55,36 @@ class Chosen:
 class ReferenceSet:
     """All references of one frame.
 
+    Each type is an attribute too: `references.dark` is the `Chosen` of `types["dark"]`.
+
     Attributes
     ----------
     crds_context
         Name of the `.pmap`; "" without rules.
     crds_sha1
         Its SHA-1, with " unchecked" after it if the mappings' checksums were not compared.
+    types
+        What was chosen, by the names of `REFTYPES`, all of them, in the order in which they are applied.
     """
 
     crds_context: str
     crds_sha1: str
-    dark: Chosen
-    badpix: Chosen
-    sky: Chosen
-    flat: Chosen
+    types: Mapping[str, Chosen]
 
-    def chosen(self) -> tuple[Chosen, Chosen, Chosen, Chosen]:
-        """Return the four in the order in which they are applied."""
-        return self.badpix, self.dark, self.sky, self.flat
+    def __getattr__(self, name: str) -> Chosen:
+        """Return what was chosen of a type."""
+        if name not in REFTYPES:  # before `types`, which a copy in the making does not have yet
+            raise AttributeError(f"{type(self).__name__} has no {name!r}; types are {', '.join(REFTYPES)}")
+        return self.types[name]
+
+    def chosen(self) -> tuple[Chosen, ...]:
+        """Return all of them in the order in which they are applied."""
+        return tuple(self.types.values())
+
+    def applied(self, kind: type[Applied]) -> Applied | None:
+        """Return the reference of a class, e.g. `Dark`, if one is to be applied."""
+        found = self.types[kind.reftype].reference
+        return found if isinstance(found, kind) else None
 
 
 @dataclass(frozen=True)
@@ -126,7 +133,7 @@ def judge(
     Parameters
     ----------
     reftype
-        dark, badpix, sky or flat.
+        One of `REFTYPES`.
     reference
         The one that the rules or the user chose.
     exposure
@@ -156,7 +163,7 @@ def judge(
 
 def _against(reftype: str, reference: Reference, exposure: Exposure) -> list[str]:
     """Return what forbids to apply a reference."""
-    differs = mismatch(exposure.setup, reference.header, _MUST_AGREE[reftype])
+    differs = mismatch(exposure.setup, reference.header, REFTYPES[reftype].must_agree)
     found = [differs] if differs else []
     if exposure.mode != "utr":
         # The glow of the reset is in the first reads: it spoils a difference of ends, a slope hardly.

@@ -16,20 +16,15 @@ from numpy.typing import NDArray
 
 from refcache.cards import plain_cards
 from refcache.errors import LayoutError, LfsPointerError, MissingFileError, NotFitsError, ReferenceFileError
+from refcache.reftypes import UNRELIABLE_ERROR, Reftype
 from refcache.values import SetupValue
 
 FloatImage = NDArray[np.float32]
 DqImage = NDArray[np.uint32]
 
-# Bits of the table in `streams/dq.py` that a reference can set; this package imports none of ours.
-DO_NOT_USE = np.uint32(1 << 0)
-UNRELIABLE_ERROR = np.uint32(1 << 8)
-UNRELIABLE_DARK = np.uint32(1 << 23)
-UNRELIABLE_FLAT = np.uint32(1 << 25)
-
 MAX_SIDE = 16384
+MAX_COEFFICIENTS = 16
 MAX_UNPACKED = 4 << 30
-_NEUTRAL = {"dark": (0.0, UNRELIABLE_DARK), "sky": (0.0, DO_NOT_USE), "flat": (1.0, UNRELIABLE_FLAT)}
 _LFS = b"version https://git-lfs.github.com/spec/"
 _GZIP = b"\x1f\x8b"
 # What astropy raises for bytes that are not what their header says.
@@ -39,9 +34,11 @@ _DAMAGED = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, zlib
 
 @dataclass
 class FitsImages:
-    """The images of one file: `data` and `err` float32 (empty for a bad-pixel map), `dq` uint32, all (y, x), C order.
+    """The images of one file, in C order.
 
-    `header` has the cards of PRIMARY and, where it lacks them, of the first image; `notes` say what was missing.
+    `data` (float32, (y, x); coefficients are (y, k, x)) and `err` (float32, (y, x)) are empty where the type has
+    none; `dq` is uint32, (y, x). `header` has the cards of PRIMARY and, where it lacks them, of the first image;
+    `notes` say what was missing.
     """
 
     header: dict[str, SetupValue]
@@ -50,13 +47,26 @@ class FitsImages:
     dq: DqImage
     notes: list[str] = field(default_factory=list)
 
-    def mend(self, reftype: str) -> None:
-        """Give pixels without a usable value one that changes nothing, and errors that are none 0; flag both."""
-        neutral, flag = _NEUTRAL[reftype]
-        self._mend(self.err, ~(np.isfinite(self.err) & (self.err >= 0)), 0, UNRELIABLE_ERROR, "ERR")
-        usable = np.isfinite(self.data) & (self.data > 0) if reftype == "flat" else np.isfinite(self.data)
-        self.err[~usable] = 0
-        self._mend(self.data, ~usable, neutral, flag, "value")
+    def mend(self, path: Path, kind: Reftype) -> None:
+        """Give pixels without a usable value one that changes nothing, and errors that are none 0; flag both.
+
+        Raises
+        ------
+        LayoutError
+            If no pixel has a usable value; `path` is for the message.
+        """
+        usable = np.isfinite(self.data)
+        if kind.positive:
+            usable &= self.data > 0
+        if kind.flag_excludes:
+            usable &= self.dq & kind.flag == 0
+        if not usable.any():
+            sort = "finite and above 0" if kind.positive else "finite"
+            raise LayoutError(path, kind.images[0], f"no pixel has a usable value ({sort}); make or fetch it again")
+        if kind.has_err:
+            self._mend(self.err, ~(np.isfinite(self.err) & (self.err >= 0)), 0, UNRELIABLE_ERROR, "ERR")
+            self.err[~usable] = 0
+        self._mend(self.data, ~usable, kind.neutral, kind.flag, "value")
 
     def _mend(self, image: FloatImage, bad: NDArray[np.bool_], value: float, flag: np.uint32, what: str) -> None:
         if bad.any():
@@ -95,7 +105,7 @@ def check_start(path: Path, stream: IO[bytes]) -> None:
         raise NotFitsError(path, "", f"is not FITS: it begins with {start[:9]!r}; give a FITS file")
 
 
-def read_images(path: Path, stream: IO[bytes], main: str) -> FitsImages:
+def read_images(path: Path, stream: IO[bytes], kind: Reftype) -> FitsImages:
     """Read the extensions of a reference.
 
     Parameters
@@ -104,8 +114,8 @@ def read_images(path: Path, stream: IO[bytes], main: str) -> FitsImages:
         For the messages.
     stream
         The open file.
-    main
-        The extension that must be there: `DATA`, or `DQ` for a bad-pixel map.
+    kind
+        Its type, which says what must be there.
 
     Raises
     ------
@@ -115,7 +125,7 @@ def read_images(path: Path, stream: IO[bytes], main: str) -> FitsImages:
         If an extension is missing, or of the wrong dtype or shape.
     """
     with _checked(path, stream) as hdus:
-        return _read(path, hdus, main)
+        return _read(path, hdus, kind)
 
 
 def read_cards(path: Path) -> dict[str, SetupValue]:
@@ -176,49 +186,58 @@ def locked(image: NDArray[Any]) -> NDArray[Any]:
     return ordered
 
 
-def _read(path: Path, hdus: fits.HDUList, main: str) -> FitsImages:
-    first = _extension(path, hdus, main)
+def _read(path: Path, hdus: fits.HDUList, kind: Reftype) -> FitsImages:
+    main, first = _extension(path, hdus, kind.images)
     header = plain_cards(first.header) | plain_cards(hdus[0].header)
     if "BUNIT" in first.header:  # the image's own unit, whatever PRIMARY says
         header["BUNIT"] = first.header["BUNIT"]
-    shape = _shape(path, main, first)
+    full = _shape(path, main, first, kind.cube)
+    shape = full[-2:]
     none = np.zeros((0, 0), np.float32)
     images = FitsImages(header, none, none, np.zeros(shape, np.uint32))
     if "DQ" in hdus:
         images.dq = _dq(path, hdus["DQ"], shape)
     else:
         images.notes.append("no DQ: no pixel is flagged")
-    if main == "DATA":
-        images.data = _float(path, "DATA", first, shape)
+    if main != "DQ":
+        images.data = _float(path, main, first, full)
+    if kind.has_err:
         images.err = _float(path, "ERR", hdus["ERR"], shape) if "ERR" in hdus else np.zeros(shape, np.float32)
         if "ERR" not in hdus:
             images.notes.append("no ERR: its error counts as 0")
     return images
 
 
-def _extension(path: Path, hdus: fits.HDUList, name: str) -> Any:
-    if name not in hdus:
-        found = ", ".join(hdu.name or "unnamed" for hdu in hdus)
-        raise LayoutError(path, name, f"no such extension; found {found}; name the image extension {name}")
-    return hdus[name]
+def _extension(path: Path, hdus: fits.HDUList, names: tuple[str, ...]) -> tuple[str, Any]:
+    for name in names:
+        if name in hdus:
+            return name, hdus[name]
+    found = ", ".join(hdu.name or "unnamed" for hdu in hdus)
+    raise LayoutError(path, names[0], f"no such extension; found {found}; name the image extension {names[0]}")
 
 
-def _shape(path: Path, name: str, hdu: Any) -> tuple[int, int]:
+def _shape(path: Path, name: str, hdu: Any, cube: bool) -> tuple[int, ...]:
     shape: tuple[int, ...] = tuple(getattr(hdu, "shape", ()))
-    if len(shape) != 2 or not all(1 <= side <= MAX_SIDE for side in shape):
-        raise LayoutError(path, name, f"is of shape {shape}; a reference is one image (y, x), sides up to {MAX_SIDE}")
-    return shape[0], shape[1]
+    most = (MAX_COEFFICIENTS,) * cube + (MAX_SIDE, MAX_SIDE)
+    if len(shape) != len(most) or not all(1 <= side <= limit for side, limit in zip(shape, most, strict=True)):
+        if cube:
+            wanted = f"coefficients are (k, y, x), up to {MAX_COEFFICIENTS} of them, sides up to {MAX_SIDE}"
+        else:
+            wanted = f"a reference is one image (y, x), sides up to {MAX_SIDE}"
+        raise LayoutError(path, name, f"is of shape {shape}; {wanted}")
+    return shape
 
 
-def _float(path: Path, name: str, hdu: Any, shape: tuple[int, int]) -> FloatImage:
+def _float(path: Path, name: str, hdu: Any, shape: tuple[int, ...]) -> FloatImage:
+    """Return an image, or planes (k, y, x) as (y, k, x): a row's coefficients lie together."""
     data = _data(path, name, hdu, shape)
     if data.dtype.kind != "f":
         raise LayoutError(path, name, f"is {data.dtype.name}; write it as float32")
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes inf and is mended like any other
-        return np.array(data, dtype=np.float32, order="C")
+        return np.array(data if data.ndim == 2 else data.swapaxes(0, 1), dtype=np.float32, order="C")
 
 
-def _dq(path: Path, hdu: Any, shape: tuple[int, int]) -> DqImage:
+def _dq(path: Path, hdu: Any, shape: tuple[int, ...]) -> DqImage:
     data = _data(path, "DQ", hdu, shape)
     if data.dtype.kind not in "iu" or data.dtype.itemsize > 4:
         raise LayoutError(path, "DQ", f"is {data.dtype.name}; write it as uint32")
@@ -229,7 +248,7 @@ def _dq(path: Path, hdu: Any, shape: tuple[int, int]) -> DqImage:
     return np.array(data, dtype=np.uint32, order="C")
 
 
-def _data(path: Path, name: str, hdu: Any, shape: tuple[int, int]) -> NDArray[Any]:
+def _data(path: Path, name: str, hdu: Any, shape: tuple[int, ...]) -> NDArray[Any]:
     own = tuple(getattr(hdu, "shape", ()))
     if own != shape:
         raise LayoutError(path, name, f"is of shape {own}, the first image {shape}; make them alike")

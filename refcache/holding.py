@@ -5,7 +5,8 @@ from pathlib import Path
 from threading import RLock
 
 from refcache.errors import RefcacheError
-from refcache.references import Reference, crop, load_reference
+from refcache.loading import load_reference
+from refcache.references import Reference, crop
 
 MIB = 1 << 20
 Window = tuple[int, int, int, int]

@@ -9,9 +9,9 @@ from pathlib import Path
 from refcache.errors import InsertionError
 from refcache.fits_images import read_cards
 from refcache.insertion import Candidate, insert
+from refcache.loading import load_reference
 from refcache.mapping_text import MappingText, next_name
 from refcache.mappings import load_mapping, parse_mapping
-from refcache.references import load_reference
 from refcache.rmaps import NA_WORDS, OMIT_WORDS, Rmap
 from refcache.settings import RefcacheSettings
 

@@ -14,9 +14,10 @@ from refcache.cache_paths import cache_path, context_name, reference_path
 from refcache.chosen import Chosen, Exposure, Mode, ReferenceSet, judge, missing, not_applicable, noted
 from refcache.context import CrdsContext
 from refcache.dates import parse_date, seconds_between, utc_of_tai
-from refcache.errors import BadInputError, NoMatchError, RefcacheError, SelectionError
+from refcache.errors import BadInputError, NoMatchError, RefcacheError, SelectionError, UnknownError
 from refcache.holding import Holding, Window
-from refcache.references import REFTYPES, Reference
+from refcache.references import Reference
+from refcache.reftypes import REFTYPES
 from refcache.rmaps import File, NotApplicable, Omitted, Rmap, Selection
 from refcache.settings import RefcacheSettings
 from refcache.values import UNDEFINED, SetupValue, normalise, with_aliases
@@ -122,8 +123,8 @@ class ReferenceStore:
             First read, TAI [ns since 1970].
         """
         exposure = Exposure({key.upper(): value for key, value in setup.items()}, shape, mode, exposure_time_ns)
-        dark, badpix, sky, flat = (self._choose_safely(reftype, exposure) for reftype in REFTYPES)
-        return ReferenceSet(self.crds_context, self.crds_sha1, dark, badpix, sky, flat)
+        chosen = {reftype: self._choose_safely(reftype, exposure) for reftype in REFTYPES}
+        return ReferenceSet(self.crds_context, self.crds_sha1, chosen)
 
     def _choose_safely(self, reftype: str, exposure: Exposure) -> Chosen:
         try:
@@ -241,7 +242,8 @@ class ReferenceStore:
                 for name in rules.file_names() if isinstance(rules, Rmap) else ():
                     yield reftype, reference_path(self._cache, self._settings, instrument, name)
             except SelectionError as error:
-                if str(error) not in problems:
+                expected = isinstance(error, UnknownError) and REFTYPES[reftype].optional
+                if not expected and str(error) not in problems:
                     problems.append(f"{reftype}: {error}")
 
     def _preload_one(self, reftype: str, path: Path, always: bool) -> list[str]:

@@ -1,24 +1,17 @@
-"""Reference files: checked, loaded whole into memory, and read-only from then on.
+"""References in memory, one class for each type: whole, checked and read-only.
 
-A file has PRIMARY and the image extensions DATA, ERR and DQ (a bad-pixel map has DQ alone). Axis order is
-(y, x); images are float32, DQ uint32, native byte order, C order.
+Axis order is (y, x); images are float32, DQ uint32, native byte order, C order.
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from refcache.cards import check_unit
-from refcache.errors import MissingFileError, ReferenceFileError
-from refcache.fits_images import DqImage, FitsImages, FloatImage, check_start, locked, read_images
+from refcache.fits_images import DqImage, FloatImage, locked
 from refcache.values import SetupValue
-
-REFTYPES = ("dark", "badpix", "sky", "flat")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -27,6 +20,8 @@ class Reference:
 
     Attributes
     ----------
+    reftype
+        Name of its type, see `reftypes`.
     name
         File name.
     path
@@ -45,6 +40,7 @@ class Reference:
         What was put right while loading, for people.
     """
 
+    reftype: ClassVar[str] = ""
     name: str
     path: Path
     sha256: str
@@ -76,6 +72,7 @@ class Dark(Reference):
         [e-/s], float32, (y, x), finite, read-only. A pixel without a finite rate has 0 and UNRELIABLE_DARK.
     """
 
+    reftype: ClassVar[str] = "dark"
     rate: FloatImage
     err: FloatImage
 
@@ -91,6 +88,7 @@ class Sky(Reference):
         bit is the sky's own, and a frame's pixel that keeps its sky has no valid rate.
     """
 
+    reftype: ClassVar[str] = "sky"
     rate: FloatImage
     err: FloatImage
 
@@ -106,6 +104,7 @@ class Flat(Reference):
         or none, has 1 and UNRELIABLE_FLAT.
     """
 
+    reftype: ClassVar[str] = "flat"
     flat: FloatImage
     err: FloatImage
 
@@ -114,42 +113,55 @@ class Flat(Reference):
 class BadPixels(Reference):
     """Lasting defects of a detector, in `dq`."""
 
+    reftype: ClassVar[str] = "badpix"
 
-def load_reference(path: Path, reftype: str) -> Reference:
-    """Load and check a reference.
 
-    Parameters
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Bias(Reference):
+    """Level after a reset: what the signals of linearity count from.
+
+    Attributes
     ----------
-    path
-        FITS file, plain or gzipped.
-    reftype
-        One of `REFTYPES`.
-
-    Returns
-    -------
-    Reference
-        A `Dark`, `BadPixels`, `Sky` or `Flat`. A missing ERR is zeros and a missing DQ is zeros, each with a
-        note; an error of a pixel that is negative or not finite is 0 with UNRELIABLE_ERROR.
-
-    Raises
-    ------
-    ReferenceFileError
-        If the file is missing, a Git LFS pointer, not FITS, damaged, or has not the extensions, dtypes,
-        shapes or unit of its type. The message names the file, the key and the remedy.
+    level
+        Raw level [DN], float32, (y, x), finite, read-only. A pixel without a finite one has 0 and
+        UNRELIABLE_BIAS.
     """
-    if reftype not in REFTYPES:
-        raise ReferenceFileError(path, "reftype", f"{reftype!r} is not known; known are {', '.join(REFTYPES)}")
-    try:
-        with path.open("rb") as stream:
-            check_start(path, stream)
-            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-            stream.seek(0)
-            images = read_images(path, stream, "DQ" if reftype == "badpix" else "DATA")
-    except FileNotFoundError as error:
-        raise MissingFileError(path, "", "no such file; check the path, or fetch the reference") from error
-    except OSError as error:
-        raise MissingFileError(path, "", f"cannot be read: {error.strerror or error}") from error
-    return _reference(path, reftype, sha256, images)
+
+    reftype: ClassVar[str] = "bias"
+    level: FloatImage
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Saturation(Reference):
+    """Level from which a pixel is saturated.
+
+    Attributes
+    ----------
+    level
+        Raw level [DN], float32, (y, x), above 0, read-only. A pixel whose level is not known has infinity,
+        which no read reaches, and NO_SAT_CHECK.
+    """
+
+    reftype: ClassVar[str] = "saturation"
+    level: FloatImage
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Linearity(Reference):
+    """Polynomial of each pixel that makes its signal linear.
+
+    Attributes
+    ----------
+    coefficients
+        c of `y = sum c_k x^k`, x the measured and y the linear signal [DN above the bias], float32, (y, k, x),
+        finite, at least two, read-only. A pixel without a polynomial has 0, 1, 0 ... and NO_LIN_CORR.
+    valid_dn
+        Signal x up to which it holds [DN above the bias]; infinity where the file does not say.
+    """
+
+    reftype: ClassVar[str] = "linearity"
+    coefficients: FloatImage
+    valid_dn: float
 
 
 def crop(reference: Reference, y: int, x: int, shape: tuple[int, int]) -> Reference:
@@ -169,39 +181,13 @@ def crop(reference: Reference, y: int, x: int, shape: tuple[int, int]) -> Refere
     Reference
         A copy in C order, read-only, of the same provenance.
     """
-    window = (slice(y, y + shape[0]), slice(x, x + shape[1]))
-    images = {key: locked(value[window]) for key, value in vars(reference).items() if isinstance(value, np.ndarray)}
-    if any(image.shape != shape for image in images.values()):
+    rows, columns = slice(y, y + shape[0]), slice(x, x + shape[1])
+    whole = {key: value for key, value in vars(reference).items() if isinstance(value, np.ndarray)}
+    images = {key: locked(value[rows, ..., columns]) for key, value in whole.items()}  # coefficients: (y, k, x)
+    if images["dq"].shape != shape:
         raise ValueError(
             f"window {shape} at ({y}, {x}) does not lie inside {reference.name}, which is {reference.shape}"
         )
     note = f"cropped to {shape[0]} x {shape[1]} at column {x + 1}, row {y + 1}"
     changed: dict[str, Any] = {**images, "notes": (*reference.notes, note)}
     return replace(reference, **changed)
-
-
-def _reference(path: Path, reftype: str, sha256: str, images: FitsImages) -> Reference:
-    header = images.header
-    common: dict[str, Any] = {
-        "name": path.name,
-        "path": path,
-        "sha256": sha256,
-        "useafter": str(header.get("USEAFTER", "") or header.get("DATE-OBS", "")).strip(),
-        "pedigree": str(header.get("PEDIGREE", "")).strip().upper().partition(" ")[0],
-        "header": MappingProxyType(header),
-        "dq": images.dq,
-    }
-    if reftype == "badpix":
-        reference: Reference = BadPixels(**common, notes=tuple(images.notes))
-    else:
-        check_unit(path, reftype, header.get("BUNIT"))
-        images.mend(reftype)
-        common["notes"] = tuple(images.notes)
-        if reftype == "flat":
-            reference = Flat(**common, flat=images.data, err=images.err)
-        else:
-            reference = (Dark if reftype == "dark" else Sky)(**common, rate=images.data, err=images.err)
-    for image in vars(reference).values():
-        if isinstance(image, np.ndarray):
-            image.setflags(write=False)
-    return reference

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from refcache.references import REFTYPES
+from refcache.reftypes import REFTYPES
 
 
 class RefcacheSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

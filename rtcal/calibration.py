@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-from msgspec.structs import replace as replace_struct
 from numpy.typing import NDArray
 
 from refcache import Chosen, Dark, Flat, Reference, ReferenceSet, Sky
@@ -47,29 +46,29 @@ class Calibration:
 
     def provenance(self, sky: "SkyScale | None" = None) -> list[Provenance]:
         """Say for each type what was used, or why nothing was; a refused sky scale shows on the sky."""
-        chosen = (self.references.dark, self.references.badpix, self.references.sky, self.references.flat)
-        listed = [_provenance(one) for one in chosen]
-        if sky is not None and sky.problem:
-            listed[2] = replace_struct(listed[2], status="MISMATCH", note=sky.problem)
-        return listed
+        refused = sky.problem if sky is not None else ""
+        return [
+            _provenance(replace(one, status="MISMATCH", note=refused) if refused and one.reftype == "sky" else one)
+            for one in self.references.chosen()
+        ]
 
     def dark(self) -> Scaled | None:
         """Return the dark rate to subtract, if there is one."""
-        dark = self.references.dark.reference
-        return Scaled(dark.rate, dark.err) if isinstance(dark, Dark) else None
+        dark = self.references.applied(Dark)
+        return Scaled(dark.rate, dark.err) if dark is not None else None
 
     def flat(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Return the flat field and its error, if there is one."""
-        flat = self.references.flat.reference
-        return (flat.flat, flat.err) if isinstance(flat, Flat) else None
+        flat = self.references.applied(Flat)
+        return (flat.flat, flat.err) if flat is not None else None
 
     def sky(self, sums: ExposureSums, settings: CalibrationSettings, *, spectral: bool = False) -> "SkyScale | None":
         """Return the sky to subtract and its scale; None without a sky, or if it is switched off.
 
         On spectra there is no level of the sky that all pixels share: scale 1.
         """
-        sky = self.references.sky.reference
-        if not isinstance(sky, Sky) or settings.sky == "off":
+        sky = self.references.applied(Sky)
+        if sky is None or settings.sky == "off":
             return None
         unscaled = SkyScale(Scaled(sky.rate, sky.err))
         if settings.sky == "fixed" or spectral:

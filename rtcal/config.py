@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from refcache import RefcacheSettings
+from refcache import REFTYPES, RefcacheSettings
 from streams.endpoints import StreamsSettings
 from streams.fits_keys import FitsKeys
 from streams.messages import ReadHeader
@@ -65,6 +65,9 @@ class CalibrationSettings(Struct, frozen=True, forbid_unknown_fields=True):
     badpix_stale_s: Seconds
     sky_stale_s: Seconds
     flat_stale_s: Seconds
+    linearity_stale_s: Seconds
+    saturation_stale_s: Seconds
+    bias_stale_s: Seconds
 
     def __post_init__(self) -> None:
         if self.sky_scale_min > self.sky_scale_max:
@@ -73,12 +76,7 @@ class CalibrationSettings(Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def stale_s(self) -> dict[str, float]:
         """Age from which a reference of each type is stale [s]."""
-        return {
-            "dark": self.dark_stale_s,
-            "badpix": self.badpix_stale_s,
-            "sky": self.sky_stale_s,
-            "flat": self.flat_stale_s,
-        }
+        return {reftype: getattr(self, f"{reftype}_stale_s") for reftype in REFTYPES}
 
 
 class ProductSettings(Struct, frozen=True, forbid_unknown_fields=True):

@@ -6,7 +6,7 @@ from typing import Any, get_args
 import numpy as np
 from msgspec.structs import replace
 
-from refcache import Chosen, Dark, Flat, ReferenceSet, Sky
+from refcache import REFTYPES, Chosen, Dark, Flat, ReferenceSet, Sky
 from rtcal.bands import Bands
 from rtcal.calibration import Calibration
 from rtcal.config import CalibrationSettings, Detector, Mode, Settings
@@ -72,14 +72,14 @@ def _references() -> ReferenceSet:
         "header": {},
         "dq": dq,
     }
-    return ReferenceSet(
-        crds_context="",
-        crds_sha1="",
-        dark=Chosen("dark", "OK", Dark(rate=plane, err=plane, **common), None, ""),
-        badpix=Chosen("badpix", "MISSING", None, None, ""),
-        sky=Chosen("sky", "OK", Sky(rate=plane, err=plane, **common), None, ""),
-        flat=Chosen("flat", "OK", Flat(flat=plane, err=plane, **common), None, ""),
-    )
+    applied = [
+        Dark(rate=plane, err=plane, **common),
+        Sky(rate=plane, err=plane, **common),
+        Flat(flat=plane, err=plane, **common),
+    ]
+    chosen = {reftype: Chosen(reftype, "MISSING", None, None, "") for reftype in REFTYPES}
+    chosen |= {one.reftype: Chosen(one.reftype, "OK", one, None, "") for one in applied}
+    return ReferenceSet("", "", chosen)
 
 
 def main() -> None:

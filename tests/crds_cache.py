@@ -8,12 +8,13 @@ import msgspec
 import numpy as np
 from astropy.io import fits
 
-from refcache import RefcacheSettings
+from refcache import REFTYPES, RefcacheSettings
 from refcache.mappings import mapping_sha1
 from streams.settings import load
 
 SHAPE = (6, 8)
-STALE_S = {"dark": 7 * 86400.0, "badpix": 30 * 86400.0, "sky": 1800.0, "flat": 90 * 86400.0}
+STALE_S = dict.fromkeys(REFTYPES, 90 * 86400.0) | {"dark": 7 * 86400.0, "badpix": 30 * 86400.0, "sky": 1800.0}
+UNITS = {"rate": "e-/s", "level": "DN"}
 
 
 class _Tables(msgspec.Struct, frozen=True):
@@ -76,12 +77,18 @@ def reference_hdus(
     for key, card in cards.items():
         primary.header[key.replace("_", "-")] = card
     dq = fits.ImageHDU(np.zeros(shape, np.uint32), name="DQ")
-    if reftype == "badpix":
-        return fits.HDUList([primary, dq])
-    data = fits.ImageHDU(np.full(shape, value, np.float32), name="DATA")
-    if reftype != "flat":
-        data.header["BUNIT"] = "e-/s"
-    return fits.HDUList([primary, data, fits.ImageHDU(np.full(shape, 0.1, np.float32), name="ERR"), dq])
+    kind = REFTYPES[reftype]
+    hdus = fits.HDUList([primary])
+    if kind.images[0] != "DQ":
+        data = np.full(shape, value, np.float32)
+        cube = np.stack([data * 0, data, data * 1e-6]) if kind.cube else data
+        hdus.append(fits.ImageHDU(cube, name=kind.images[0]))
+        if kind.unit in UNITS:
+            hdus[1].header["BUNIT"] = UNITS[kind.unit]
+    if kind.has_err:
+        hdus.append(fits.ImageHDU(np.full(shape, 0.1, np.float32), name="ERR"))
+    hdus.append(dq)
+    return hdus
 
 
 def write_reference(path: Path, reftype: str = "dark", **kwargs: Any) -> Path:

@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from refcache import REFTYPES
 from rtcal.config import Mode, Settings
 from rtcal.errors import UsageError
 from streams import settings as settings_file
 from streams.playback import RecordingReader
 
-REFTYPES = ("dark", "badpix", "sky", "flat")
 MODES = ("auto", *get_args(Mode))
 
 console = Console(stderr=True, highlight=False)

@@ -1,3 +1,4 @@
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,9 @@ def test_rules_choose_and_files_are_applied(tmp_path: Path) -> None:
     chosen = chooser.select(SETUP, SHAPE, "utr", NOON)
     assert [(one.reftype, one.status) for one in chosen.chosen()] == [
         ("badpix", "OK"),
+        ("saturation", "MISSING"),
+        ("bias", "MISSING"),
+        ("linearity", "MISSING"),
         ("dark", "OK"),
         ("sky", "NA"),
         ("flat", "OK"),
@@ -92,7 +96,7 @@ def test_preload_reads_everything_once_and_tells_how_far_it_is(tmp_path: Path, m
     chooser = store(cache(tmp_path))
     seen: list[tuple[int, int, str]] = []
     assert chooser.preload(lambda done, total, name: seen.append((done, total, name))) == []
-    assert seen == [(0, 4, "dark_2.fits"), (1, 4, "dark_1.fits"), (2, 4, "mask_1.fits"), (3, 4, "flat_1.fits")]
+    assert seen == [(0, 4, "mask_1.fits"), (1, 4, "dark_2.fits"), (2, 4, "dark_1.fits"), (3, 4, "flat_1.fits")]
     monkeypatch.setattr("refcache.holding.load_reference", None)
     assert dark_of(chooser).status == "OK"
     assert dark_of(chooser).reference is dark_of(chooser).reference
@@ -162,6 +166,38 @@ def test_rules_without_the_subarray_are_asked_for_the_full_frame(tmp_path: Path)
     setup = {"SUBARRAY": "SUB1", "XSTART": 1, "YSTART": 1}
     assert dark_of(store(tmp_path), **setup).name == "dark_1.fits"
     assert "SUBARRAY.NAME='UNDEFINED'" in store(tmp_path).select({}, SHAPE, "utr", NOON).dark.note
+
+
+@pytest.mark.parametrize(
+    ("reftype", "kind"), [("linearity", "NONLINCOEFF"), ("saturation", "SATURATION"), ("bias", "BIAS")]
+)
+def test_what_reads_are_corrected_with_is_chosen_judged_and_cut_like_the_rest(
+    tmp_path: Path, reftype: str, kind: str
+) -> None:
+    write_cache(tmp_path, {kind: rules(kind, "2026-12-01 00:00:00")})
+    path = tmp_path / "references" / "tmt" / "iris" / f"{kind.lower()}_1.fits"
+    write_reference(path, reftype, DETECTOR="IMG1", USEAFTER="2026-12-01 00:00:00")
+    chosen = store(tmp_path).select(SETUP, SHAPE, "utr", NOON)
+    fits_well = getattr(chosen, reftype)
+    assert (fits_well.status, fits_well.name, fits_well.note) == ("OK", f"{kind.lower()}_1.fits", "")
+    assert chosen.applied(type(fits_well.reference)) is fits_well.reference
+    window = {**SETUP, "SUBARRAY": "SUB1", "XSTART": 3, "YSTART": 2}
+    cut = getattr(store(tmp_path).select(window, (3, 4), "utr", NOON), reftype)
+    assert (cut.status, cut.reference.shape) == ("OK", (3, 4))
+    write_reference(path, reftype, DETECTOR="IMG2")
+    other = getattr(store(tmp_path).select(SETUP, SHAPE, "utr", NOON), reftype)
+    assert (other.status, other.reference) == ("MISMATCH", None)
+    forced = store(tmp_path, override={reftype: str(path)}).select(SETUP, SHAPE, "utr", NOON)
+    assert getattr(forced, reftype).status == "STALE"
+
+
+def test_a_set_knows_its_types_and_no_others(tmp_path: Path) -> None:
+    chosen = store(cache(tmp_path)).select(SETUP, SHAPE, "utr", NOON)
+    assert chosen.applied(Dark) is chosen.dark.reference
+    assert chosen.applied(Sky) is None
+    assert copy.copy(chosen).dark is chosen.dark
+    with pytest.raises(AttributeError, match="has no 'drak'; types are badpix, saturation"):
+        chosen.drak  # noqa: B018
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,26 @@ from astropy.io import fits
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from refcache import REFTYPES, BadPixels, Dark, Flat, RefcacheError, ReferenceFileError, Sky, load_reference
+from refcache import (
+    REFTYPES,
+    BadPixels,
+    Bias,
+    Dark,
+    Flat,
+    Linearity,
+    RefcacheError,
+    ReferenceFileError,
+    Saturation,
+    Sky,
+    load_reference,
+)
 from refcache.errors import LayoutError, LfsPointerError, MissingFileError, NotFitsError, UnitError
-from refcache.fits_images import DO_NOT_USE, UNRELIABLE_DARK, UNRELIABLE_ERROR, UNRELIABLE_FLAT
 from refcache.references import crop
+from streams.dq import Dq
 from tests.crds_cache import SHAPE, reference_hdus, write_reference
 
-KINDS = {"dark": Dark, "badpix": BadPixels, "sky": Sky, "flat": Flat}
+KINDS = {kind.reftype: kind for kind in (BadPixels, Bias, Dark, Flat, Linearity, Saturation, Sky)}
+IMAGES = {"badpix": 1, "bias": 2, "linearity": 2, "saturation": 2, "dark": 3, "sky": 3, "flat": 3}
 
 
 @pytest.mark.parametrize("reftype", REFTYPES)
@@ -31,7 +44,7 @@ def test_each_type_is_loaded_read_only_in_native_c_order(tmp_path: Path, reftype
     assert reference.header["REFTYPE"] == reftype.upper()
     assert reference.notes == ()
     images = {key: value for key, value in vars(reference).items() if isinstance(value, np.ndarray)}
-    assert len(images) == (1 if reftype == "badpix" else 3)
+    assert len(images) == IMAGES[reftype]
     for key, image in images.items():
         assert image.dtype == (np.dtype("uint32") if key == "dq" else np.dtype("float32"))
         assert image.dtype.isnative
@@ -85,13 +98,13 @@ def test_missing_err_and_dq_are_zeros_with_a_note(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("reftype", "bad", "neutral", "flag"),
     [
-        ("dark", np.nan, 0, UNRELIABLE_DARK),
-        ("dark", -np.inf, 0, UNRELIABLE_DARK),
-        ("dark", 1e300, 0, UNRELIABLE_DARK),  # beyond float32
-        ("sky", np.nan, 0, DO_NOT_USE),
-        ("flat", np.nan, 1, UNRELIABLE_FLAT),
-        ("flat", 0.0, 1, UNRELIABLE_FLAT),
-        ("flat", -0.5, 1, UNRELIABLE_FLAT),
+        ("dark", np.nan, 0, Dq.UNRELIABLE_DARK),
+        ("dark", -np.inf, 0, Dq.UNRELIABLE_DARK),
+        ("dark", 1e300, 0, Dq.UNRELIABLE_DARK),  # beyond float32
+        ("sky", np.nan, 0, Dq.DO_NOT_USE),
+        ("flat", np.nan, 1, Dq.UNRELIABLE_FLAT),
+        ("flat", 0.0, 1, Dq.UNRELIABLE_FLAT),
+        ("flat", -0.5, 1, Dq.UNRELIABLE_FLAT),
     ],
 )
 def test_pixels_without_a_value_change_nothing_and_are_flagged(
@@ -113,6 +126,38 @@ def test_pixels_without_a_value_change_nothing_and_are_flagged(
     assert reference.notes == (f"1 pixels without a usable value count as {neutral:g}",)
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 0.0, -3.0])
+def test_a_pixel_without_a_saturation_level_never_reaches_it(tmp_path: Path, bad: float) -> None:
+    hdus = reference_hdus("saturation", value=34_000.0)
+    hdus["DATA"].data[1, 2] = bad
+    hdus["DQ"].data[3, 3] = Dq.NO_SAT_CHECK  # said by the file itself
+    hdus.writeto(tmp_path / "s.fits")
+    saturation = load_reference(tmp_path / "s.fits", "saturation")
+    assert isinstance(saturation, Saturation)
+    assert (saturation.level[1, 2], saturation.level[3, 3], saturation.level[0, 0]) == (np.inf, np.inf, 34_000)
+    assert (saturation.dq[1, 2], saturation.dq[3, 3]) == (Dq.NO_SAT_CHECK, Dq.NO_SAT_CHECK)
+    assert np.count_nonzero(saturation.dq) == 2
+
+
+def test_a_pixel_without_a_bias_is_flagged(tmp_path: Path) -> None:
+    hdus = reference_hdus("bias", value=5000.0)
+    hdus["DATA"].data[1, 2] = np.nan
+    hdus["DQ"].data[3, 3] = Dq.UNRELIABLE_BIAS  # of large variance, and a level all the same
+    hdus.writeto(tmp_path / "b.fits")
+    bias = load_reference(tmp_path / "b.fits", "bias")
+    assert isinstance(bias, Bias)
+    assert (bias.level[1, 2], bias.level[3, 3]) == (0, 5000)
+    assert (bias.dq[1, 2], bias.dq[3, 3]) == (Dq.UNRELIABLE_BIAS, Dq.UNRELIABLE_BIAS)
+
+
+@pytest.mark.parametrize("reftype", [name for name in REFTYPES if name not in ("badpix", "linearity")])
+def test_a_file_without_any_usable_value_is_refused(tmp_path: Path, reftype: str) -> None:
+    hdus = reference_hdus(reftype, value=np.nan)
+    hdus.writeto(tmp_path / "r.fits")
+    with pytest.raises(LayoutError, match=r"r\.fits: DATA: no pixel has a usable value \(finite.*; make or fetch it"):
+        load_reference(tmp_path / "r.fits", reftype)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -1.0])
 def test_an_error_that_is_none_is_zero_and_flagged(tmp_path: Path, bad: float) -> None:
     hdus = reference_hdus("sky")
@@ -120,7 +165,7 @@ def test_an_error_that_is_none_is_zero_and_flagged(tmp_path: Path, bad: float) -
     hdus.writeto(tmp_path / "s.fits")
     sky = load_reference(tmp_path / "s.fits", "sky")
     assert isinstance(sky, Sky)
-    assert (sky.err[0, 0], sky.dq[0, 0], sky.rate[0, 0]) == (0, UNRELIABLE_ERROR, 2)
+    assert (sky.err[0, 0], sky.dq[0, 0], sky.rate[0, 0]) == (0, Dq.UNRELIABLE_ERROR, 2)
 
 
 @pytest.mark.parametrize(
@@ -176,6 +221,8 @@ def _drop(name: str) -> Callable[[fits.HDUList], None]:
             LayoutError,
             "DATA: no such extension; found PRIMARY, ERR, DQ; name the image extension",
         ),
+        ("bias", _unit("e-"), UnitError, "BUNIT: is 'e-'; a bias is in raw numbers: convert it to 'DN'"),
+        ("saturation", _unit(None), UnitError, "BUNIT: is missing; a saturation is in raw numbers: set BUNIT = 'DN'"),
         ("badpix", _drop("DQ"), LayoutError, "DQ: no such extension; found PRIMARY; name the image extension DQ"),
         ("dark", _replace("DATA", np.zeros((2, 3, 4), np.float32)), LayoutError, "DATA: is of shape (2, 3, 4); a ref"),
         ("dark", _replace("DATA", np.zeros(5, np.float32)), LayoutError, "DATA: is of shape (5,); a reference is one"),
@@ -235,7 +282,7 @@ def test_what_is_not_fits_is_refused(tmp_path: Path, content: bytes) -> None:
 
 
 def test_an_unknown_type_names_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(ReferenceFileError, match="reftype: 'drak' is not known; known are dark, badpix, sky, flat"):
+    with pytest.raises(ReferenceFileError, match="reftype: 'drak' is not known; known are badpix, saturation"):
         load_reference(tmp_path / "d.fits", "drak")
 
 

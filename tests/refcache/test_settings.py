@@ -24,7 +24,7 @@ def test_the_shipped_table_is_complete_and_names_every_reftype() -> None:
     ("table", "text"),
     [
         ('[refcache.override]\ndrak = "d.fits"\n', "unknown reftype 'drak' in override; did you mean 'dark'?"),
-        ('[refcache.reftypes]\nlamp = ["ARC"]\n', "unknown reftype 'lamp' in reftypes; known are dark, badpix"),
+        ('[refcache.reftypes]\nlamp = ["ARC"]\n', "unknown reftype 'lamp' in reftypes; known are badpix, saturation"),
         ("[refcache]\nmemory_mb = 0\n", "refcache.memory_mb"),
         ('[refcache]\nobservatory = "../x"\n', "refcache.observatory"),
         ("[refcache]\nmemory = 1\n", "unknown key 'memory' in [refcache]; did you mean 'memory_mb'?"),

@@ -1,0 +1,94 @@
+"""Reference files: checked, loaded whole into memory, and read-only from then on.
+
+A file has PRIMARY and the image extensions that its type needs (`reftypes`).
+"""
+
+import hashlib
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from refcache.cards import check_unit
+from refcache.coefficients import ascending, mend_coefficients, valid_range
+from refcache.errors import MissingFileError, ReferenceFileError
+from refcache.fits_images import FitsImages, check_start, read_images
+from refcache.references import BadPixels, Bias, Dark, Flat, Linearity, Reference, Saturation, Sky
+from refcache.reftypes import REFTYPES
+
+_CLASSES: dict[str, type[Reference]] = {
+    kind.reftype: kind for kind in (BadPixels, Saturation, Bias, Linearity, Dark, Sky, Flat)
+}
+
+
+def load_reference(path: Path, reftype: str) -> Reference:
+    """Load and check a reference.
+
+    Parameters
+    ----------
+    path
+        FITS file, plain or gzipped.
+    reftype
+        One of `REFTYPES`.
+
+    Returns
+    -------
+    Reference
+        The class of its type. A missing ERR is zeros and a missing DQ is zeros, each with a note; an error of
+        a pixel that is negative or not finite is 0 with UNRELIABLE_ERROR.
+
+    Raises
+    ------
+    ReferenceFileError
+        If the file is missing, a Git LFS pointer, not FITS, damaged, or has not the extensions, dtypes,
+        shapes or unit of its type. The message names the file, the key and the remedy.
+    """
+    if reftype not in REFTYPES:
+        raise ReferenceFileError(path, "reftype", f"{reftype!r} is not known; known are {', '.join(REFTYPES)}")
+    try:
+        with path.open("rb") as stream:
+            check_start(path, stream)
+            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+            stream.seek(0)
+            images = read_images(path, stream, REFTYPES[reftype])
+    except FileNotFoundError as error:
+        raise MissingFileError(path, "", "no such file; check the path, or fetch the reference") from error
+    except OSError as error:
+        raise MissingFileError(path, "", f"cannot be read: {error.strerror or error}") from error
+    return _reference(path, reftype, sha256, images)
+
+
+def _reference(path: Path, reftype: str, sha256: str, images: FitsImages) -> Reference:
+    header = images.header
+    check_unit(path, reftype, header.get("BUNIT"))
+    reference = _CLASSES[reftype](
+        name=path.name,
+        path=path,
+        sha256=sha256,
+        useafter=str(header.get("USEAFTER", "") or header.get("DATE-OBS", "")).strip(),
+        pedigree=str(header.get("PEDIGREE", "")).strip().upper().partition(" ")[0],
+        header=MappingProxyType(header),
+        dq=images.dq,
+        **_values(path, reftype, images),
+        notes=tuple(images.notes),
+    )
+    for image in vars(reference).values():
+        if isinstance(image, np.ndarray):
+            image.setflags(write=False)
+    return reference
+
+
+def _values(path: Path, reftype: str, images: FitsImages) -> dict[str, Any]:
+    """Return what a class has beside what all have; pixels without a usable value are mended."""
+    kind = REFTYPES[reftype]
+    if kind.cube:
+        images.data = ascending(path, images.data, images.header.get("LINFORM"))
+        mend_coefficients(path, images)
+        return {"coefficients": images.data, "valid_dn": valid_range(path, images.header.get("LINMAX"))}
+    if not images.data.size:
+        return {}
+    images.mend(path, kind)
+    if kind.has_err:
+        return {"flat" if reftype == "flat" else "rate": images.data, "err": images.err}
+    return {"level": images.data}

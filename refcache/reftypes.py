@@ -1,0 +1,75 @@
+"""The types of references that the reduction applies, as one table: how a file of each is stored and judged."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, Literal
+
+import numpy as np
+
+# Bits of the table in `streams/dq.py` that a reference can set; this package imports none of ours.
+DO_NOT_USE: Final = np.uint32(1 << 0)
+UNRELIABLE_ERROR: Final = np.uint32(1 << 8)
+NO_LIN_CORR: Final = np.uint32(1 << 20)
+NO_SAT_CHECK: Final = np.uint32(1 << 21)
+UNRELIABLE_BIAS: Final = np.uint32(1 << 22)
+UNRELIABLE_DARK: Final = np.uint32(1 << 23)
+UNRELIABLE_FLAT: Final = np.uint32(1 << 25)
+
+
+@dataclass(frozen=True)
+class Reftype:
+    """One type.
+
+    Attributes
+    ----------
+    images
+        Names of the extension with its values; the first that is there is read.
+    unit
+        What BUNIT must say: e-/s, no unit, DN, or anything.
+    neutral, flag
+        What a pixel without a usable value counts as, and the bit that it gets.
+    cube
+        Whether its values are planes of coefficients, (k, y, x) in the file, not one image.
+    has_err
+        Whether ERR belongs to it.
+    positive
+        Whether only values above 0 are usable.
+    flag_excludes
+        Whether a pixel that the file gives the bit has no usable value, whatever number stands there.
+    optional
+        Whether rules that do not know the type are nothing to be told of at the start.
+    must_agree
+        Cards in which a reference must agree with the exposure, whatever the rules let through.
+    """
+
+    images: tuple[str, ...]
+    unit: Literal["rate", "relative", "level", "any"]
+    neutral: float = 0.0
+    flag: np.uint32 = DO_NOT_USE
+    cube: bool = False
+    has_err: bool = False
+    positive: bool = False
+    flag_excludes: bool = False
+    optional: bool = False
+    must_agree: tuple[str, ...] = ("DETECTOR",)
+
+
+_LIGHT = ("DETECTOR", "FILTER", "GRATING", "SCALE")
+
+REFTYPES: Final[Mapping[str, Reftype]] = MappingProxyType(
+    {
+        "badpix": Reftype(("DQ",), "any"),
+        # A level that is never reached: what is not known cannot be checked.
+        "saturation": Reftype(
+            ("DATA",), "level", np.inf, NO_SAT_CHECK, positive=True, flag_excludes=True, optional=True
+        ),
+        "bias": Reftype(("DATA",), "level", 0.0, UNRELIABLE_BIAS, optional=True),
+        "linearity": Reftype(("COEFFS", "DATA"), "any", flag=NO_LIN_CORR, cube=True, flag_excludes=True, optional=True),
+        "dark": Reftype(("DATA",), "rate", 0.0, UNRELIABLE_DARK, has_err=True),
+        # No bit is the sky's own, and a frame's pixel that keeps its sky has no valid rate.
+        "sky": Reftype(("DATA",), "rate", 0.0, DO_NOT_USE, has_err=True, must_agree=_LIGHT),
+        "flat": Reftype(("DATA",), "relative", 1.0, UNRELIABLE_FLAT, has_err=True, positive=True, must_agree=_LIGHT),
+    }
+)
+"""By name, in the order in which they are applied."""
