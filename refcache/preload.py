@@ -220,8 +220,8 @@ class ReferenceStore:
 
     def _rule_problems(self) -> list[str]:
         if self._context is None:
-            every = all(self._settings.override.get(reftype) for reftype in REFTYPES)
-            return [] if every else [self._no_context]
+            needed = (reftype for reftype, kind in REFTYPES.items() if not kind.optional)
+            return [] if all(map(self._settings.override.get, needed)) else [self._no_context]
         return [str(error) for error in self._context.problems()]
 
     def _override_paths(self) -> Iterator[tuple[str, Path]]:

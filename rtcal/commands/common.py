@@ -1,6 +1,7 @@
 """What the commands share: options, the configuration with them applied, and messages to the user."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -13,6 +14,7 @@ from refcache import REFTYPES
 from rtcal.config import Mode, Settings
 from rtcal.errors import UsageError
 from streams import settings as settings_file
+from streams.messages import Provenance
 from streams.playback import RecordingReader
 
 MODES = ("auto", *get_args(Mode))
@@ -80,6 +82,19 @@ def _parse_override(text: str) -> tuple[str, str]:
     if value.upper() != "N/A" and not Path(value).is_file():
         raise UsageError(f"--override {text}: there is no file {value}")
     return reftype.lower(), value
+
+
+def doubtful(references: Sequence[Provenance]) -> list[Provenance]:
+    """Return the references of a frame that a person should be told of; not optional types of which there is none."""
+    return [
+        one
+        for one in references
+        if one.status not in ("OK", "NA") and not (one.status == "MISSING" and not one.name and _optional(one.reftype))
+    ]
+
+
+def _optional(reftype: str) -> bool:
+    return reftype in REFTYPES and REFTYPES[reftype].optional
 
 
 def progress_bar() -> Progress:

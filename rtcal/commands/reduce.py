@@ -16,6 +16,7 @@ from rtcal.commands.common import (
     ModeOption,
     OverrideOption,
     VerboseOption,
+    doubtful,
     load_settings,
     progress_bar,
     say,
@@ -105,9 +106,8 @@ def _write(frame: Frame, out: Path) -> dict[str, object]:
     path = write_frame(frame, out)
     lost = f", {header.reads_lost} LOST" if header.reads_lost else ""
     say(f"{path}: {header.detector}, {header.mode.upper()}, {header.reads_used} reads{lost}")
-    for reference in header.references:
-        if reference.status not in ("OK", "NA"):
-            say(f"  {reference.reftype}: {reference.status} {reference.note}".rstrip())
+    for reference in doubtful(header.references):
+        say(f"  {reference.reftype}: {reference.status} {reference.note}".rstrip())
     return {
         "detector": header.detector,
         "exposure_id": header.exposure_id,

@@ -13,7 +13,7 @@ import rtcal
 from refcache import ReferenceStore
 from rtcal import refmake
 from rtcal.bands import Bands
-from rtcal.commands.common import ConfigOption, OverrideOption, load_settings, progress_bar, say
+from rtcal.commands.common import ConfigOption, OverrideOption, doubtful, load_settings, progress_bar, say
 from rtcal.errors import RtcalError, UsageError
 from rtcal.reduce import Reducer
 from streams.clock import SystemClock, iso_utc
@@ -113,9 +113,8 @@ def _reduce(inputs: Sequence[Path], config: Path | None, override: list[str]) ->
         reducer = Reducer(settings, references, bands, SystemClock())
         frames = [frame for frame in reducer.frames(source, lambda _: progress.advance(task)) if frame.header.final]
     for frame in frames:
-        for reference in frame.header.references:
-            if reference.status not in ("OK", "NA"):
-                say(f"{frame.header.exposure_id}: {reference.reftype} {reference.status} {reference.note}")
+        for reference in doubtful(frame.header.references):
+            say(f"{frame.header.exposure_id}: {reference.reftype} {reference.status} {reference.note}")
     return [frame for frame in frames if _has_rates(frame)]
 
 

@@ -102,7 +102,7 @@ MISTAKES = [
     ("reduce D/lfs.mcap D/ramp.fits --out D/out", 2, "a recording is reduced alone: give one .mcap file, or FITS"),
     ("reduce D/ramp.fits --out D/out --override dark", 2, "--override dark: write TYPE=FILE or TYPE=N/A"),
     ("reduce D/ramp.fits --out D/out --override dark=", 2, "--override dark=: write TYPE=FILE or TYPE=N/A"),
-    ("reduce D/ramp.fits --out D/out --override bias=N/A", 2, "with TYPE one of dark, badpix, sky, flat"),
+    ("reduce D/ramp.fits --out D/out --override lamp=N/A", 2, "with TYPE one of badpix, saturation, bias"),
     ("reduce D/ramp.fits --out D/out --override dark=no.fits", 2, "--override dark=no.fits: there is no file no.fits"),
     ("reduce D/ramp.fits --out D/out --mode UTR", 2, "--mode UTR: choose auto, cds, mcds, utr"),
     ("reduce D/ramp.fits --out D/out --config D/no.toml", 2, "D/no.toml: no such file"),

@@ -54,7 +54,7 @@ def test_missing_references_and_lost_reads_are_told(command, tmp_path):
     assert lines[0] == "references: no CRDS cache configured"
     assert lines[1].endswith("E-1_IMG1.fits: IMG1, UTR, 4 reads, 1 LOST")
     assert [line.split()[:2] for line in lines[2:]] == [
-        [f"{reftype}:", "MISSING"] for reftype in ("dark", "badpix", "sky", "flat")
+        [f"{reftype}:", "MISSING"] for reftype in ("badpix", "dark", "sky", "flat")
     ]
 
 

@@ -209,7 +209,7 @@ def test_live_frames_are_calibrated_with_every_reference(simulation):
     assert len(simulation.files("live")) == len(simulation.published) == simulation.frames
     for frame in simulation.published:
         statuses = {reference.reftype: reference.status for reference in frame.header.references}
-        assert statuses == {"dark": "OK", "badpix": "OK", "sky": "OK", "flat": "OK"}
+        assert {name for name, status in statuses.items() if status == "OK"} >= {"dark", "badpix", "sky", "flat"}
 
 
 def test_a_replay_at_full_speed_gives_the_same_files_as_live(simulation):
