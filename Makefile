@@ -45,5 +45,5 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.installed-test: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing with test tools into $(VENV) ..."
-	@$(PIP) --editable '.[test,dev]'
+	@$(PIP) --editable '.[csw,test,dev]'
 	@touch $@ $(VENV)/.installed

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from refcache import REFTYPES, RefcacheSettings
+from streams.csw_settings import CswSettings
 from streams.endpoints import StreamsSettings
 from streams.fits_keys import FitsKeys
 from streams.messages import ReadHeader
@@ -79,6 +80,12 @@ class CalibrationSettings(Struct, frozen=True, forbid_unknown_fields=True):
         return {reftype: getattr(self, f"{reftype}_stale_s") for reftype in REFTYPES}
 
 
+class TelemetrySettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Table `[telemetry]`."""
+
+    keys: str
+
+
 class ProductSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Table `[products]`."""
 
@@ -140,9 +147,11 @@ class Settings(Struct, frozen=True):
     """The configuration, one field for each table."""
 
     streams: StreamsSettings
+    csw: CswSettings
     daemon: DaemonSettings
     ramp: RampSettings
     calibration: CalibrationSettings
+    telemetry: TelemetrySettings
     products: ProductSettings
     refcache: RefcacheSettings
     detectors: dict[str, DetectorSettings]

@@ -153,7 +153,7 @@ def run_instrument(
             pass
         sink = MeasuringSink(stack.enter_context(open_reads("tcp://127.0.0.1:0")), clock)
         environment = {"CRDS_PATH": str(folder / "refs"), "CRDS_CONTEXT": context}
-        daemon = start("daemon", ["rtcal", "run", "--reads", sink.endpoint], environment)
+        daemon = start("daemon", ["rtcal", "run", "--reads", sink.endpoint, "--telemetry", ""], environment)
         observer = Observer(frames, previews, settings.instrument, clock)
         stack.callback(observer.close)
         _wait_for_daemon(observer, sink, children, stop)

@@ -1,12 +1,16 @@
 """The table [streams]: which socket is where, and what is spoken on it."""
 
+from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
 from streams import array_1_0, wire
 from streams.array_1_0 import Array10Settings
+from streams.errors import EndpointError
+from streams.merging import MergedSource
+from streams.messages import Message
 from streams.sinks import ZmqSink
 from streams.sockets import ZmqContext
 from streams.sources import Decode, ZmqSource
@@ -21,10 +25,12 @@ class StreamsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     reads: Endpoint | Annotated[list[Endpoint], Meta(min_length=1)]
     frames: Endpoint
     previews: Endpoint
+    telemetry: Endpoint | Annotated[list[Endpoint], Meta(min_length=1)] | Literal[""]
     bind_reads: bool
     pattern: Literal["sub", "pull"]
     protocol: Literal["karabo", "array-1.0"]
     receive_high_water: HighWater
+    telemetry_high_water: HighWater
     send_high_water: HighWater
     array_1_0: Array10Settings
 
@@ -35,10 +41,25 @@ class StreamsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             return partial(array_1_0.decode, settings=self.array_1_0)
         return wire.decode
 
+    @property
+    def decode_recorded(self) -> Decode:
+        """What turns the parts of anything recorded into a message: events have one form, whatever the reads have."""
+        return _either(self.decode) if self.protocol == "array-1.0" else wire.decode
 
-def open_reads(settings: StreamsSettings, zmq_context: ZmqContext | None = None) -> ZmqSource:
-    """Open the receiver's end of `reads`: reads and events."""
-    return ZmqSource(
+
+def _either(decode: Decode) -> Decode:
+    """Return what decodes JSON (`{`) with `decode`, msgpack with the wire's own form."""
+
+    def decode_either(parts: Sequence[Any]) -> Message:
+        first = memoryview(getattr(parts[0], "buffer", parts[0])).cast("B") if parts else memoryview(b"")
+        return decode(parts) if bytes(first[:1]) == b"{" else wire.decode(parts)
+
+    return decode_either
+
+
+def open_reads(settings: StreamsSettings, zmq_context: ZmqContext | None = None) -> MergedSource:
+    """Open the receiver's end of `reads` and of `telemetry`: reads and events."""
+    reads = ZmqSource(
         settings.reads,
         pattern=settings.pattern,
         bind=settings.bind_reads,
@@ -46,6 +67,31 @@ def open_reads(settings: StreamsSettings, zmq_context: ZmqContext | None = None)
         decode=settings.decode,
         zmq_context=zmq_context,
     )
+    if not settings.telemetry:
+        return MergedSource(reads)
+    try:
+        high_water = settings.telemetry_high_water
+        return MergedSource(
+            reads,
+            ZmqSource(settings.telemetry, pattern="sub", bind=False, high_water=high_water, zmq_context=zmq_context),
+        )
+    except EndpointError:
+        reads.close()
+        raise
+
+
+def open_telemetry_sink(settings: StreamsSettings, zmq_context: ZmqContext | None = None) -> ZmqSink:
+    """Open the publisher's end of `telemetry` (of the first, if there are several), for the bridge or a simulator.
+
+    Raises
+    ------
+    EndpointError
+        If it cannot be bound, or the configuration has none.
+    """
+    endpoint = settings.telemetry if isinstance(settings.telemetry, str) else settings.telemetry[0]
+    if not endpoint:
+        raise EndpointError('[streams] telemetry = "": there is no endpoint to publish events at')
+    return ZmqSink(endpoint, pattern="pub", high_water=settings.telemetry_high_water, zmq_context=zmq_context)
 
 
 def open_reads_sink(settings: StreamsSettings, wait_s: float = 0.0, zmq_context: ZmqContext | None = None) -> ZmqSink:

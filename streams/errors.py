@@ -43,3 +43,23 @@ class ImageError(StreamsError, OSError):
 
 class ReferencesError(StreamsError, OSError):
     """Simulated references or truth that cannot be written: names the directory and the remedy."""
+
+
+class CswError(StreamsError, ValueError):
+    """An event of the observatory's event service that cannot be believed; counted by `cause` and dropped.
+
+    Parameters
+    ----------
+    cause
+        One of `csw.CAUSES`: the counter that goes up.
+    text
+        What was found and what would have been right.
+    """
+
+    def __init__(self, cause: str, text: str) -> None:
+        super().__init__(f"{cause}: {text}")
+        self.cause = cause
+
+
+class EventServerError(StreamsError, OSError):
+    """An event server that cannot be reached or used: names it and the remedy."""

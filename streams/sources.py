@@ -16,7 +16,7 @@ import zmq
 from streams import wire
 from streams.errors import EndpointError, WireError
 from streams.messages import Message
-from streams.sockets import ZmqContext, attach, watch_peer
+from streams.sockets import ZmqContext, ZmqSocket, attach, watch_peer
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +30,10 @@ MAX_PART_BYTES = 1 << 28
 class Source(Protocol):
     """Where messages come from: a socket, a recording, files, a list."""
 
-    counters: Counter[str]
-    """`received`, and `rejected_<cause>` for each cause of `wire.CAUSES`."""
+    @property
+    def counters(self) -> Counter[str]:
+        """`received`, and `rejected_<cause>` for each cause of `wire.CAUSES`."""
+        ...
 
     @property
     def exhausted(self) -> bool:
@@ -117,6 +119,11 @@ class ZmqSource:
     def endpoint(self) -> str:
         """The first endpoint, with the port that the system chose."""
         return self.endpoints[0]
+
+    @property
+    def socket(self) -> ZmqSocket:
+        """The socket, to wait for it together with others."""
+        return self._socket
 
     @property
     def exhausted(self) -> bool:

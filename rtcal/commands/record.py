@@ -42,6 +42,7 @@ def record(
     out: Annotated[Path, typer.Argument(metavar="OUT.mcap", help="The recording to write.", show_default=False)],
     config: ConfigOption = None,
     reads: Annotated[str | None, typer.Option(help="Endpoint of the reads.")] = None,
+    telemetry: Annotated[str | None, typer.Option(help="Endpoint of the telemetry; an empty one: none.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.mcap if it is there.")] = False,
     verbose: VerboseOption = False,
 ) -> None:
@@ -56,7 +57,7 @@ def record(
         rtcal record night.mcap --reads tcp://127.0.0.1:5550
     """
     start_logging(verbose)
-    settings = load_settings(config, streams={"reads": reads})
+    settings = load_settings(config, streams={"reads": reads, "telemetry": telemetry})
     if out.exists() and not overwrite:
         raise UsageError(f"{out} is there already; give --overwrite to replace it, or another name")
     keep_heap()
@@ -66,7 +67,7 @@ def record(
         out.unlink(missing_ok=True)
     with (
         open_reads(streams) as source,
-        Recorder(out, clock, protocol=streams.protocol, decode=streams.decode) as recorder,
+        Recorder(out, clock, protocol=streams.protocol, decode=streams.decode_recorded) as recorder,
     ):
         say(f"recording {source.endpoint} to {out}")
         with console.status("waiting for the first message") as status:
@@ -85,7 +86,7 @@ def _recorder(out: Path, clock: Clock, streams: StreamsSettings, overwrite: bool
             out.unlink(missing_ok=True)
         except OSError as error:
             raise RtcalError(f"{out} cannot be replaced: {error.strerror}") from error
-    return Recorder(out, clock, protocol=streams.protocol, decode=streams.decode)
+    return Recorder(out, clock, protocol=streams.protocol, decode=streams.decode_recorded)
 
 
 def replay(
@@ -125,7 +126,7 @@ def replay(
         while wait and not stop.is_set() and not sink.wait_for_receiver(0.2):
             pass
         task = bar.add_task("messages", total=None if loop or isinstance(played, FitsPlayed) else played.count)
-        messages = endless(played, settings.streams.decode) if loop else played
+        messages = endless(played, settings.streams.decode_recorded) if loop else played
         sent = replay_messages(
             messages, sink.send_parts, Pacer(pace, clock, stop), lambda count: bar.update(task, completed=count)
         )

@@ -53,7 +53,7 @@ def open_input(inputs: Sequence[Path], settings: Settings) -> Source:
         return FitsSource(inputs, settings.fits_keys)
     if len(inputs) > 1:
         raise UsageError("a recording is reduced alone: give one .mcap file, or FITS files and directories")
-    return RecordingSource(recordings[0], decode=settings.streams.decode)
+    return RecordingSource(recordings[0], decode=settings.streams.decode_recorded)
 
 
 def reduce(

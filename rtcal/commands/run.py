@@ -24,6 +24,7 @@ def run(
     reads: Annotated[str | None, typer.Option(help="Endpoint of the reads, e.g. tcp://127.0.0.1:5550.")] = None,
     frames: Annotated[str | None, typer.Option(help="Endpoint for the frames.")] = None,
     previews: Annotated[str | None, typer.Option(help="Endpoint for previews and the heartbeat.")] = None,
+    telemetry: Annotated[str | None, typer.Option(help="Endpoint of the telemetry; an empty one: none.")] = None,
     write: Annotated[str | None, typer.Option(metavar="DIR", help="Also write each frame as FITS to DIR.")] = None,
     override: OverrideOption = None,
     mode: ModeOption = None,
@@ -48,7 +49,7 @@ def run(
         config,
         override=override,
         mode=mode,
-        streams={"reads": reads, "frames": frames, "previews": previews},
+        streams={"reads": reads, "frames": frames, "previews": previews, "telemetry": telemetry},
         products=products,
     )
     keep_heap()

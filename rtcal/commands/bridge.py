@@ -1,0 +1,75 @@
+"""`rtcal bridge`: the observatory's event service."""
+
+import threading
+from typing import Annotated
+
+import typer
+
+from rtcal.commands.common import ConfigOption, VerboseOption, console, load_settings, say, start_logging
+from rtcal.daemon import stop_on_signals
+from rtcal.errors import RtcalError
+from streams.clock import SystemClock
+from streams.endpoints import open_telemetry_sink
+from streams.telemetry_keys import load_keys
+
+bridge = typer.Typer(help="Connect to other systems.", no_args_is_help=True)
+
+SHOW_EVERY_S = 1.0
+
+
+@bridge.callback()
+def _options() -> None:
+    """Connect to other systems."""
+
+
+@bridge.command("csw")
+def csw(
+    config: ConfigOption = None,
+    redis: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="The event server.")] = None,
+    sentinel: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HOST:PORT", help="Ask this sentinel where the event server is. Repeatable."),
+    ] = None,
+    to: Annotated[str | None, typer.Option(help="Endpoint to publish at, e.g. tcp://127.0.0.1:5553.")] = None,
+    verbose: VerboseOption = False,
+) -> None:
+    """Take events from the observatory's event service (CSW on Redis) and publish them for the daemon.
+
+    It waits for a server that is not there yet and comes back to one that was away; the last value of each
+    event is fetched at every connection. Needs the extra `csw`: pip install 'iris-rtcal[csw]'.
+
+    Examples:
+
+        rtcal bridge csw
+
+        rtcal bridge csw --redis events.tmt.org:6379
+
+        rtcal bridge csw --sentinel 10.0.0.5:26379 --sentinel 10.0.0.6:26379
+    """
+    start_logging(verbose)
+    settings = load_settings(config, streams={"telemetry": to}, csw={"redis": redis, "sentinel": sentinel or None})
+    try:
+        from streams.csw_bridge import CswBridge
+        from streams.csw_redis import CswSubscriber
+    except ModuleNotFoundError as error:
+        raise RtcalError(f"{error.name} is not installed; pip install 'iris-rtcal[csw]'") from error
+    stop, clock = threading.Event(), SystemClock()
+    stop_on_signals(stop)
+    table = load_keys(settings.telemetry.keys)
+    subscriber = CswSubscriber(settings.csw, clock)
+    with open_telemetry_sink(settings.streams) as sink, console.status("waiting for the event server") as shown:
+        say(f"events of {', '.join(settings.csw.patterns)} from {subscriber.where} to {sink.endpoint}")
+        link = CswBridge(subscriber, table, sink)
+        next_s = 0.0
+        while not stop.is_set():
+            link.step(0.2, stop)
+            if clock.monotonic_s() >= next_s:
+                next_s = clock.monotonic_s() + SHOW_EVERY_S
+                shown.update(_counts(link.counters) or "waiting for the event server")
+        subscriber.close()
+        counters = link.counters
+    say(_counts(counters) or "no event came")
+
+
+def _counts(counters: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(counters.items()))

@@ -1,0 +1,316 @@
+"""The event service over Redis: a link that comes back, a subscriber, and a publisher.
+
+Redis may be absent at the start, die, come back, or be slow: each is counted, said once, and tried again
+at growing intervals; nobody who reads detectors ever waits for it.
+"""
+
+import logging
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from redis.sentinel import Sentinel
+
+from streams.clock import Clock
+from streams.csw import IGNORED_KEY, encode
+from streams.csw_messages import from_message
+from streams.csw_settings import CswSettings
+from streams.errors import EventServerError
+from streams.messages import Message, Observe, Telemetry
+from streams.telemetry_keys import KeyTable
+
+log = logging.getLogger(__name__)
+
+SCAN_COUNT = 500
+MAX_KEYS = 10_000
+MAX_WAITING = 10_000
+"""Events that a publisher keeps while the server is away; the oldest are dropped."""
+_FAULTS = (redis.RedisError, OSError)
+
+
+class Link:
+    """A connection to the event server that is made again when it breaks.
+
+    Parameters
+    ----------
+    settings
+        Where the server is, or which sentinels know.
+    clock
+        For the intervals between attempts.
+    """
+
+    def __init__(self, settings: CswSettings, clock: Clock) -> None:
+        self.counters: Counter[str] = Counter()
+        self._settings = settings
+        self._clock = clock
+        self._client: Any = None
+        self._next_s = 0.0
+        self._wait_s = settings.retry_s
+        self._said = ""
+
+    @property
+    def where(self) -> str:
+        """Where the server is looked for."""
+        settings = self._settings
+        if settings.sentinel:
+            return f"{settings.master} by the sentinels {', '.join(settings.sentinel)}"
+        return settings.redis
+
+    def client(self) -> Any:
+        """Return the connection, made now if need be; None while there is none (and it is too early to try again)."""
+        if self._client is None and self._clock.monotonic_s() >= self._next_s:
+            try:
+                client = self._open()
+                client.ping()
+            except _FAULTS as error:
+                self.failed(error)
+                return None
+            self._client = client
+            self.counters["connected"] += 1
+            self._wait_s, self._said = self._settings.retry_s, ""
+            log.info("event server %s: connected", self.where)
+        return self._client
+
+    def failed(self, error: Exception) -> None:
+        """Give the connection up; it is tried again later, and the same trouble is said once."""
+        self.counters["connection_failures"] += 1
+        text = f"{type(error).__name__}: {error}"
+        if text != self._said:
+            log.warning("event server %s: %s; trying again", self.where, text)
+            self._said = text
+        self.close()
+        self._next_s = self._clock.monotonic_s() + self._wait_s
+        self._wait_s = min(2 * self._wait_s, self._settings.retry_max_s)
+
+    def wait_s(self) -> float:
+        """Return how long there is nothing to try [s]."""
+        return 0.0 if self._client is not None else max(0.0, self._next_s - self._clock.monotonic_s())
+
+    def close(self) -> None:
+        """Close the connection; the next `client` makes a new one."""
+        client, self._client = self._client, None
+        if client is not None:
+            try:
+                client.close()
+            except _FAULTS:
+                self.counters["close_failures"] += 1
+
+    def _open(self) -> Any:
+        settings = self._settings
+        options: dict[str, Any] = {
+            "socket_timeout": settings.timeout_s,
+            "socket_connect_timeout": settings.timeout_s,
+            "retry": Retry(NoBackoff(), 0),
+        }
+        if settings.sentinel:
+            addresses = [_address(text) for text in settings.sentinel]
+            sentinel: Any = Sentinel(addresses, **options)  # type: ignore[no-untyped-call]
+            host, port = sentinel.discover_master(settings.master)
+        else:
+            host, port = _address(settings.redis)
+        return redis.Redis(host=host, port=port, **options)
+
+
+class CswSubscriber:
+    """Payloads of the events of all patterns: the last value of each on every (re)connection, then what comes.
+
+    Parameters
+    ----------
+    settings
+        The table `[csw]`.
+    clock
+        For intervals.
+
+    Notes
+    -----
+    `counters`: those of the link, `events` (payloads published), `last_values` (fetched at a connection) and
+    `silences` (the server said nothing for too long, not even to a ping).
+    """
+
+    def __init__(self, settings: CswSettings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._link = Link(settings, clock)
+        self._channel: Any = None
+        self._fetched: deque[bytes] = deque()
+        self._heard_s = 0.0
+        self._asked = False
+        self._counts: Counter[str] = Counter()
+
+    @property
+    def counters(self) -> Counter[str]:
+        """What has happened so far."""
+        return self._link.counters + self._counts
+
+    @property
+    def where(self) -> str:
+        """Where the server is looked for."""
+        return self._link.where
+
+    @property
+    def connected(self) -> bool:
+        """True while events can come."""
+        return self._channel is not None
+
+    def receive(self, timeout_s: float, sleep: Callable[[float], object]) -> bytes | None:
+        """Return the next payload, or None if none came in time; `sleep` passes the time while there is no server."""
+        if self._channel is None and not self._subscribe():
+            sleep(min(timeout_s, max(self._link.wait_s(), 0.01)))
+            return None
+        if self._fetched:
+            return self._fetched.popleft()
+        try:
+            note = self._channel.get_message(timeout=timeout_s)
+            self._watch(note is not None)
+        except _FAULTS as error:
+            self._drop(error)
+            return None
+        if note is None or note["type"] != "pmessage" or note["channel"] == IGNORED_KEY.encode():
+            return None
+        self._counts["events"] += 1
+        return bytes(note["data"])
+
+    def close(self) -> None:
+        """Leave the server."""
+        if self._channel is not None:
+            try:
+                self._channel.close()
+            except _FAULTS:
+                self._counts["close_failures"] += 1
+            self._channel = None
+        self._link.close()
+
+    def _subscribe(self) -> bool:
+        client = self._link.client()
+        if client is None:
+            return False
+        try:
+            channel = client.pubsub()
+            channel.psubscribe(*self._settings.patterns)
+            # After the subscription: an event published meanwhile comes twice, none is missed.
+            self._fetched = deque(self._last_values(client))
+        except _FAULTS as error:
+            self._drop(error)
+            return False
+        self._channel = channel
+        self._heard_s, self._asked = self._clock.monotonic_s(), False
+        self._counts["last_values"] += len(self._fetched)
+        return True
+
+    def _last_values(self, client: Any) -> Iterable[bytes]:
+        names: set[bytes] = set()
+        for pattern in self._settings.patterns:
+            for name in client.scan_iter(match=pattern, count=SCAN_COUNT, _type="string"):
+                names.add(name)
+                if len(names) >= MAX_KEYS:
+                    break
+        names.discard(IGNORED_KEY.encode())
+        ordered = sorted(names)
+        for start in range(0, len(ordered), SCAN_COUNT):
+            yield from (value for value in client.mget(ordered[start : start + SCAN_COUNT]) if value is not None)
+
+    def _watch(self, heard: bool) -> None:
+        """Ask a server that is silent whether it is there, and leave it if it does not answer."""
+        now_s = self._clock.monotonic_s()
+        if heard:
+            self._heard_s, self._asked = now_s, False
+        elif now_s - self._heard_s > self._settings.silence_s + self._settings.timeout_s:
+            self._counts["silences"] += 1
+            raise redis.TimeoutError("silent, and no answer to a ping")
+        elif now_s - self._heard_s > self._settings.silence_s and not self._asked:
+            self._asked = True
+            self._channel.ping()
+
+    def _drop(self, error: Exception) -> None:
+        self._fetched.clear()
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            try:
+                channel.close()
+            except _FAULTS:
+                self._counts["close_failures"] += 1
+        self._link.failed(error)
+
+
+class CswPublisher:
+    """A sink that publishes telemetry and observe events as a CSW component does: PUBLISH, and SET for who comes later.
+
+    Parameters
+    ----------
+    settings
+        The table `[csw]`.
+    table
+        Gives values their types and units.
+    clock
+        For the intervals between attempts.
+
+    Notes
+    -----
+    Other messages are not for the event service and are ignored. While the server is away the newest events wait,
+    the rest is `dropped`.
+    """
+
+    def __init__(self, settings: CswSettings, table: KeyTable, clock: Clock) -> None:
+        self._link = Link(settings, clock)
+        self._table = table
+        self._waiting: deque[tuple[str, bytes]] = deque()
+        self._counts: Counter[str] = Counter()
+
+    @property
+    def counters(self) -> Counter[str]:
+        """`sent`, `dropped`, and those of the link."""
+        return self._link.counters + self._counts
+
+    def require(self) -> None:
+        """Connect now.
+
+        Raises
+        ------
+        EventServerError
+            If the server is not there.
+        """
+        if self._link.client() is None:
+            raise EventServerError(
+                f"no event server at {self._link.where}; is Redis running there? ([csw] in the configuration)"
+            )
+
+    def send(self, message: Message) -> bool:
+        """Publish an event; False if one had to be dropped."""
+        if not isinstance(message, Telemetry | Observe):
+            return True
+        event = from_message(message, self._table)
+        return self.publish(event.key, encode(event))
+
+    def publish(self, key: str, payload: bytes) -> bool:
+        """Publish a payload under a key, and what has waited before it."""
+        self._waiting.append((key, payload))
+        client = self._link.client()
+        if client is not None:
+            try:
+                with client.pipeline(transaction=False) as batch:
+                    for name, value in self._waiting:
+                        batch.set(name, value)
+                        batch.publish(name, value)
+                    batch.execute()
+            except _FAULTS as error:
+                self._link.failed(error)
+            else:
+                self._counts["sent"] += len(self._waiting)
+                self._waiting.clear()
+        if len(self._waiting) <= MAX_WAITING:
+            return True
+        self._waiting.popleft()
+        self._counts["dropped"] += 1
+        return False
+
+    def close(self) -> None:
+        """Leave the server."""
+        self._link.close()
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    return host, int(port)

@@ -1,0 +1,54 @@
+"""`rtcal bridge csw` as a user runs it: a real Redis, a real socket, a signal at the end."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from streams.csw import CswEvent, CswParameter, encode
+from streams.messages import Telemetry
+from streams.sources import ZmqSource
+from tests.redis_server import WAIT_S, free_port, redis_server
+from tests.rigs import quiet_environment
+from tests.samples import TIME_NS
+
+
+def test_events_come_through_until_a_signal(tmp_path: Path) -> None:
+    endpoint = f"tcp://127.0.0.1:{free_port()}"
+    event = CswEvent(
+        "TCS.cmIRIS", "positionAngle", TIME_NS, {"positionAngle": CswParameter("Double", [12.5], "degree")}
+    )
+    with redis_server(tmp_path) as server:
+        with server.client() as client:
+            client.set(event.key, encode(event))
+        command = [sys.executable, "-m", "rtcal", "bridge", "csw", "--redis", server.address, "--to", endpoint]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=quiet_environment())
+        try:
+            with ZmqSource(endpoint, pattern="sub", bind=False, high_water=100) as source, server.client() as client:
+                # The last value may leave before this end listens, so one is published until one comes.
+                message = None
+                while message is None:
+                    client.publish(event.key, encode(event))
+                    message = source.receive(0.1)
+            assert isinstance(message, Telemetry)
+            assert message.header.values == {"positionAngle": 12.5}
+            process.send_signal(signal.SIGTERM)
+            _, said = process.communicate(timeout=WAIT_S)
+        finally:
+            process.kill()
+    assert process.returncode == 0
+    assert f"from {server.address} to {endpoint}" in said
+    assert "connected 1" in said
+
+
+def test_mistakes(command, tmp_path):
+    code, _, said = command("bridge", "csw", "--redis", "localhost")
+    assert code == 2
+    assert "csw.redis" in said
+    wrong = tmp_path / "keys.toml"
+    wrong.write_text("version = 2\n", encoding="utf-8")
+    config = tmp_path / "mine.toml"
+    config.write_text(f'[telemetry]\nkeys = "{wrong}"\n', encoding="utf-8")
+    code, _, said = command("bridge", "csw", "--config", config)
+    assert code == 2
+    assert str(wrong) in said
