@@ -8,7 +8,6 @@ from streams.array_1_0 import Array10Settings
 from streams.endpoints import StreamsSettings, open_reads, open_reads_sink
 from streams.errors import SettingsError
 from streams.settings import load, shipped_config
-from streams.sources import ZmqSource
 from tests.samples import make_read
 
 
@@ -135,7 +134,6 @@ def test_the_settings_open_the_sockets_they_describe(user_file: Path) -> None:
     )
     settings = load(user_file, Settings).streams
     with open_reads(settings) as source:
-        assert isinstance(source, ZmqSource)
         publisher = load(user_file, Settings, {"streams": {"reads": source.endpoint}}).streams
         with open_reads_sink(publisher, wait_s=10.0) as sink:
             assert sink.send(make_read(3))
