@@ -25,7 +25,8 @@ class StreamsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     reads: Endpoint | Annotated[list[Endpoint], Meta(min_length=1)]
     frames: Endpoint
     previews: Endpoint
-    telemetry: Endpoint | Annotated[list[Endpoint], Meta(min_length=1)] | Literal[""]
+    # Not Literal[""] in the union: msgspec 0.22 then crashes at the interpreter's end.
+    telemetry: Annotated[str, Meta(pattern=r"^((tcp|ipc|inproc)://|\Z)")] | list[Endpoint]
     bind_reads: bool
     pattern: Literal["sub", "pull"]
     protocol: Literal["karabo", "array-1.0"]
@@ -88,9 +89,9 @@ def open_telemetry_sink(settings: StreamsSettings, zmq_context: ZmqContext | Non
     EndpointError
         If it cannot be bound, or the configuration has none.
     """
-    endpoint = settings.telemetry if isinstance(settings.telemetry, str) else settings.telemetry[0]
-    if not endpoint:
+    if not settings.telemetry:
         raise EndpointError('[streams] telemetry = "": there is no endpoint to publish events at')
+    endpoint = settings.telemetry if isinstance(settings.telemetry, str) else settings.telemetry[0]
     return ZmqSink(endpoint, pattern="pub", high_water=settings.telemetry_high_water, zmq_context=zmq_context)
 
 
