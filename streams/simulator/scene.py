@@ -46,6 +46,8 @@ class Scene:
         settings = self._settings
         if kind == "dark":
             return np.zeros((settings.size, settings.size), np.float32)
+        if kind == "flat":
+            return np.full((settings.size, settings.size), settings.flat_e_per_s, np.float32)
         if detector == "IFS":
             return spectra_light(self.traces, settings, kind)
         if kind == "sky":

@@ -6,8 +6,8 @@ from msgspec import Meta, Struct
 
 from streams.messages import Name
 
-Kind = Literal["science", "sky", "dark"]
-"""What an exposure looks at: the field, a blank patch beside it, or a closed shutter."""
+Kind = Literal["science", "sky", "dark", "flat"]
+"""What an exposure looks at: the field, a blank patch beside it, a closed shutter, or an even lamp."""
 Fraction = Annotated[float, Meta(ge=0, le=0.5)]
 NotNegative = Annotated[float, Meta(ge=0, le=1e9)]
 AboveZero = Annotated[float, Meta(gt=0, le=1e9)]
@@ -32,6 +32,7 @@ class SimulatorSettings(Struct, frozen=True, forbid_unknown_fields=True):
     r0_m: Annotated[float, Meta(ge=0.02, le=2)]
     wavefront_error_nm: NotNegative
     sky_e_per_s: NotNegative
+    flat_e_per_s: NotNegative
     stars_per_mpx: NotNegative
     brightest_e_per_s: AboveZero
     faintest_e_per_s: AboveZero

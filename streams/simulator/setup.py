@@ -6,7 +6,7 @@ from streams.simulator.settings import Kind, SimulatorSettings
 from streams.simulator.spectra import RESOLVING_POWER
 
 INSTRUMENT = "IRIS"
-TYPES: dict[Kind, str] = {"science": "SCI", "sky": "SKY", "dark": "DRK"}
+TYPES: dict[Kind, str] = {"science": "SCI", "sky": "SKY", "dark": "DRK", "flat": "FFD"}
 """Exposure types as in the names of exposures; the same words are the values of EXPTYPE."""
 
 
@@ -46,7 +46,7 @@ def setup_keys(
     return instrument_keys(settings, detector) | {
         "EXPTYPE": TYPES[kind],
         "OBS_ID": settings.observation,
-        "OBJECT": {"science": "cluster", "sky": "blank field", "dark": "dark"}[kind],
+        "OBJECT": {"science": "cluster", "sky": "blank field", "dark": "dark", "flat": "lamp"}[kind],
         "FILTWAVE": round((low_um + high_um) / 2, 4),
         "DATE-OBS": date,
         "TIME-OBS": time,

@@ -1,0 +1,172 @@
+"""`rtcal refs make bias | saturation | linearity`: what linearity needs, from ramps as they were read."""
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from refcache.loading import load_reference
+from refcache.references import Bias, Saturation
+from rtcal.commands.common import ConfigOption, say
+from rtcal.commands.refs_make_common import (
+    DetectorOption,
+    Input,
+    Inputs,
+    Out,
+    Overwrite,
+    Pedigree,
+    check_output,
+    float_image,
+    raw_ramps,
+    rows_bar,
+    write_reference,
+)
+from rtcal.errors import UsageError
+from rtcal.refmake.bias import make_bias
+from rtcal.refmake.cards import Origin
+from rtcal.refmake.linearity import make_linearity
+from rtcal.refmake.ramps import RampStack
+from rtcal.refmake.saturation import make_saturation
+from rtcal.steps import FloatImage
+
+HIGHEST_ORDER = 9
+LOW_REACH = 0.5
+
+Order = Annotated[int, typer.Option(help="Highest power of the polynomial, 2 to 9.")]
+BiasOption = Annotated[
+    Path | None, typer.Option("--bias", metavar="FILE", help="Bias that signals count from; without it, extrapolated.")
+]
+SaturationOption = Annotated[
+    Path | None,
+    typer.Option("--saturation", metavar="FILE", help="Saturation map; without it the level of the reads' headers."),
+]
+
+
+def bias(
+    inputs: Inputs,
+    out: Out,
+    detector: DetectorOption = None,
+    config: ConfigOption = None,
+    overwrite: Overwrite = False,
+    pedigree: Pedigree = "GROUND",
+) -> None:
+    """Make a bias: the mean level right after a reset, from the first reads of dark ramps.
+
+    Examples:
+
+        rtcal refs make bias ramps/dark_D1 ramps/dark_D2 --out bias.fits
+    """
+    check_output(out, overwrite, pedigree)
+    with raw_ramps(Input(inputs, detector, config), out.parent) as ramps:
+        with rows_bar("rows", ramps.shape[0]) as advance:
+            made = make_bias(ramps, advance)
+        write_reference(out, "BIAS", _origins(ramps), pedigree, made.dq, data=made.rate, err=made.err)
+
+
+def saturation(
+    inputs: Inputs,
+    out: Out,
+    detector: DetectorOption = None,
+    config: ConfigOption = None,
+    overwrite: Overwrite = False,
+    pedigree: Pedigree = "GROUND",
+) -> None:
+    """Make a saturation map: the raw level at which each pixel stops answering, from ramps that go beyond it.
+
+    Pixels that never saturate take the level of the reads' headers, else of the detector's table.
+
+    Examples:
+
+        rtcal refs make saturation ramps/flat_bright --out saturation.fits
+    """
+    check_output(out, overwrite, pedigree)
+    with raw_ramps(Input(inputs, detector, config), out.parent) as ramps:
+        with rows_bar("rows", ramps.shape[0]) as advance:
+            made = make_saturation(ramps, advance)
+        measured = f"measured in {made.measured.mean():.1%} of the pixels"
+        typical = f"typically {np.median(made.level_dn[made.measured]):.0f} DN"
+        cards = {"NMEAS": (int(made.measured.sum()), "pixels of which the level was measured")}
+        write_reference(
+            out,
+            "SATURATION",
+            _origins(ramps),
+            pedigree,
+            made.dq,
+            data=made.level_dn,
+            err=made.err_dn,
+            cards=cards,
+            notes=f"{measured}, {typical}",
+        )
+
+
+def linearity(
+    inputs: Inputs,
+    out: Out,
+    order: Order = 3,
+    bias: BiasOption = None,
+    saturation: SaturationOption = None,
+    detector: DetectorOption = None,
+    config: ConfigOption = None,
+    overwrite: Overwrite = False,
+    pedigree: Pedigree = "GROUND",
+) -> None:
+    """Make linearity coefficients: of each pixel the polynomial that turns a steady lamp's ramp into a straight line.
+
+    The ramps may differ in brightness; the lamp must be steady within each. Reads from saturation on are not used.
+    Cosmic rays are found and cost nothing but their step.
+
+    Examples:
+
+        rtcal refs make linearity flats/ --bias bias.fits --saturation saturation.fits --order 3 --out linearity.fits
+    """
+    check_output(out, overwrite, pedigree)
+    if not 2 <= order <= HIGHEST_ORDER:
+        raise UsageError(f"--order {order}: choose 2 to {HIGHEST_ORDER}")
+    given = Input(inputs, detector, config)
+    bias_dn = _level(bias, "bias")
+    with raw_ramps(given, out.parent, bias_dn) as ramps:
+        ramps.check("linearity")
+        map_dn = _level(saturation, "saturation")
+        if map_dn is not None and map_dn.shape != ramps.shape:
+            raise UsageError(f"--saturation {saturation} is {map_dn.shape}, the reads are {ramps.shape}")
+        ceiling = (
+            ramps.detector.saturation_dn if map_dn is None else map_dn
+        ) * given.settings().ramp.saturation_fraction
+        with rows_bar("rows", ramps.shape[0]) as advance:
+            made = make_linearity(ramps, order, bias_dn, ceiling, advance)
+        cards = {
+            "LINORDER": (order, "highest power"),
+            "LINMAX": (round(made.valid_dn, 1), "[DN] above the bias, up to which they hold"),
+            "LINZERO": ("BIAS" if bias else "EXTRAPOLATED", "where the zero of the signals is from"),
+        }
+        bent = _bent(made.coefficients[:, made.dq == 0], made.valid_dn)
+        write_reference(
+            out,
+            "NONLINCOEFF",
+            _origins(ramps),
+            pedigree,
+            made.dq,
+            extra=[float_image("COEFFS", made.coefficients)],
+            cards=cards,
+            notes=f"order {order}, measured up to {made.valid_dn:.0f} DN, where {bent:.2%} is added",
+        )
+        if made.valid_dn < LOW_REACH * made.saturated_dn:
+            say(
+                f"the ramps end at {made.valid_dn / made.saturated_dn:.0%} of saturation: brighter ones would tell more"
+            )
+
+
+def _bent(coefficients: np.ndarray, signal_dn: float) -> float:
+    """Return the typical part that the polynomials add to a signal."""
+    powers = np.arange(len(coefficients))
+    return float(np.median((coefficients * signal_dn ** (powers - 1.0)[:, None]).sum(axis=0) - 1))
+
+
+def _level(path: Path | None, reftype: str) -> FloatImage | None:
+    reference = None if path is None else load_reference(path, reftype)
+    return reference.level if isinstance(reference, Bias | Saturation) else None
+
+
+def _origins(ramps: RampStack) -> list[Origin]:
+    return [Origin.of_ramp(ramp) for ramp in ramps.ramps]

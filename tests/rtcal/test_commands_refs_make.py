@@ -1,0 +1,126 @@
+"""`rtcal refs make` as a user types it: files that the reducer and the rules take, tables, and clear refusals."""
+
+import json
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from refcache.loading import load_reference
+from streams.dq import Dq
+from tests.fits_ramps import write_ramp
+from tests.lamp import GAIN, active_pixels, read, write_lamp
+from tests.rigs import write_recording
+
+CHANNELS = "[detectors.IMG1]\nchannels = 4\n"
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_text(CHANNELS)
+    return path
+
+
+def test_bias_saturation_and_linearity_are_files_that_the_reducer_takes(command, config, tmp_path):
+    darks = write_lamp(tmp_path, "dark0", "dark1")
+    flats = write_lamp(tmp_path, "flat0", "flat1", "bright0")
+    bias, saturation, linearity = (tmp_path / f"{name}_made.fits" for name in ("bias", "saturation", "linearity"))
+    made = ["refs", "make"]
+    assert command(*made, "bias", *darks, "--config", config, "--out", bias)[0] == 0
+    code, _, err = command(*made, "saturation", flats[2], "--config", config, "--out", saturation)
+    assert code == 0
+    assert "measured in 93.8% of the pixels, typically 37" in err
+    use = ["--bias", bias, "--saturation", saturation, "--config", config]
+    code, out, err = command(*made, "linearity", *flats, *use, "--out", linearity)
+    assert (code, out) == (0, "")
+    assert f"{linearity}: NONLINCOEFF of IMG1 from 3 inputs, order 3, measured up to 2" in err
+    loaded = load_reference(linearity, "linearity")
+    assert loaded.coefficients.shape == (256, 4, 256)
+    assert loaded.notes == (
+        f"{np.count_nonzero(loaded.dq & Dq.NO_LIN_CORR)} pixels without a polynomial are not made linear",
+    )
+    assert loaded.valid_dn == fits.getval(linearity, "LINMAX")
+    assert load_reference(bias, "bias").level.shape == (256, 256)
+    assert np.isfinite(load_reference(saturation, "saturation").level).all()
+    cards = fits.getheader(linearity)
+    expected = {"REFTYPE": "NONLINCOEFF", "DETECTOR": "IMG1", "SUBARRAY": "FULL", "READMODE": "UTR", "LINZERO": "BIAS"}
+    assert {key: cards[key] for key in expected} == expected
+    assert cards["USEAFTER"] == "2031-01-15 06:00:00"
+    assert "FILTER" not in cards
+    override = [f"--override=bias={bias}", f"--override=saturation={saturation}", f"--override=linearity={linearity}"]
+    without = [f"--override={reftype}=N/A" for reftype in ("dark", "badpix", "sky", "flat")]
+    frames = tmp_path / "frames"
+    code, out, err = command("reduce", flats[0], "--out", frames, "--json", *override, *without, "--config", config)
+    assert code == 0, err
+    (frame,) = json.loads(out)["frames"]
+    assert {frame["references"][name] for name in ("bias", "saturation", "linearity")} == {"OK"}
+
+
+def test_noise_and_gain_have_tables_for_people_and_programs_and_a_plot(command, config, tmp_path):
+    darks, flats = write_lamp(tmp_path, "dark0", "dark1"), write_lamp(tmp_path, "flat0", "flat1", "dim0", "dim1")
+    code, out, _ = command(
+        "refs", "make", "readnoise", *darks, "--config", config, "--json", "--out", tmp_path / "n.fits"
+    )
+    assert code == 0
+    rows = json.loads(out)
+    assert [row["channel"] for row in rows] == [0, 1, 2, 3]
+    assert all(row["read_noise_e"] == pytest.approx(9.04, rel=0.03) for row in rows)
+    with fits.open(tmp_path / "n.fits") as hdus:
+        assert (hdus[0].header["RNKIND"], hdus[0].header["BUNIT"]) == ("SINGLE", "e-")
+        assert np.median(hdus["DATA"].data[active_pixels()]) == pytest.approx(9.0, rel=0.05)
+    gain, plot = tmp_path / "g.fits", tmp_path / "g.png"
+    code, out, err = command("refs", "make", "gain", *flats, "--config", config, "--plot", plot, "--out", gain)
+    assert code == 0, err
+    assert "gain by photon transfer" in out
+    assert "put back" in err
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    with fits.open(gain) as hdus:
+        assert hdus["DATA"].data.mean() == pytest.approx(GAIN, rel=0.03)
+        assert hdus[0].header["NPAIRS"] == 2
+        assert hdus["ERR"].data.max() < 0.2
+    assert [path.name for path in tmp_path.glob(".*")] == []
+
+
+def test_a_recording_serves_too_if_a_detector_is_named(command, config, tmp_path):
+    reads = [
+        read(name, 4 * place + number, np.full((64, 256), 5000 + 10 * place, "u2"), detector=name, read=number)
+        for place, name in enumerate(("IMG1", "IMG2"))
+        for number in range(4)
+    ]
+    night = write_recording(tmp_path / "night.mcap", reads)
+    code, _, err = command("refs", "make", "bias", night, "--config", config, "--out", tmp_path / "b.fits")
+    assert code == 2
+    assert "inputs for one reference must be of one detector, found IMG1 and IMG2; name one" in err
+    words = ["refs", "make", "bias", night, "--config", config, "--detector", "IMG2", "--out", tmp_path / "b.fits"]
+    assert command(*words)[0] == 0
+    assert (fits.getdata(tmp_path / "b.fits", "DATA") == 5010).all()
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ("linearity T/ramp.fits --out T/l.fits --order 1", "--order 1: choose 2 to 9"),
+        (
+            "linearity T/ramp.fits --out T/l.fits",
+            "linearity needs at least 1 ramps of 6 or more reads; found ramp ramp 0: 5",
+        ),
+        ("linearity T/ramp.fits --out T/l.fits --bias T/no.fits", "no.fits: no such file"),
+        ("gain T/ramp.fits --out T/g.fits", "needs at least 2 ramps of 2 or more reads; found ramp ramp 0: 5 reads"),
+        ("gain T/ramp.fits --out T/g.fits --plot T/g.pdf", "give it a name that ends with .png"),
+        ("gain T/ramp.fits --out T/none/g.fits", "there is no directory"),
+        ("saturation T/ramp.fits --out T/s.fits", "no pixel saturates in these ramps"),
+        ("readnoise T/one.fits --out T/n.fits", "needs at least 1 ramps of 2 or more reads; found one ramp 0: 1 reads"),
+        ("bias T/ramp.fits T/wide.fits --out T/b.fits", "all inputs must have one shape"),
+    ],
+)
+def test_inputs_that_cannot_serve_are_refused_in_one_line(command, tmp_path, words, wanted):
+    write_ramp(tmp_path / "ramp.fits")
+    write_ramp(tmp_path / "one.fits", reads=1)
+    write_ramp(tmp_path / "wide.fits", shape=(24, 40))
+    before = sorted(tmp_path.iterdir())
+    code, out, err = command("refs", "make", *words.replace("T/", f"{tmp_path}/").split())
+    assert (code, out) == (1 if "no such file" in wanted else 2, ""), err
+    assert wanted in err
+    assert len(err.splitlines()) == 1
+    assert sorted(tmp_path.iterdir()) == before
