@@ -1,5 +1,6 @@
 """References: CRDS rules that choose them and the files themselves, checked and loaded."""
 
+from refcache.choosing import Choice
 from refcache.chosen import Chosen, Mode, ReferenceSet, Status
 from refcache.context import CrdsContext
 from refcache.errors import RefcacheError, ReferenceFileError, SelectionError
@@ -14,6 +15,7 @@ __all__ = [
     "REFTYPES",
     "BadPixels",
     "Bias",
+    "Choice",
     "Chosen",
     "CrdsContext",
     "Dark",

@@ -28,13 +28,22 @@ def context_name(cache: Path, settings: RefcacheSettings, environ: Mapping[str, 
     if settings.context:
         return settings.context
     name = environ.get("CRDS_CONTEXT", "")
-    words = {"latest", *(f"{settings.observatory}-{word}" for word in ("latest", "operational", "edit"))}
-    if name and name.lower() not in words:
-        if not name.endswith(".pmap"):
-            known = ", ".join(sorted(words))
-            raise BadRulesError(name, f"CRDS_CONTEXT must name a .pmap of the cache, or be one of {known}")
-        return name
-    return newest_context(cache, settings.observatory)
+    if not name or name.lower() in _newest_words(settings):
+        return newest_context(cache, settings.observatory)
+    if not name.endswith(".pmap"):
+        known = ", ".join(sorted(_newest_words(settings)))
+        raise BadRulesError(name, f"CRDS_CONTEXT must name a .pmap of the cache, or be one of {known}")
+    return name
+
+
+def follows_newest(settings: RefcacheSettings, environ: Mapping[str, str]) -> bool:
+    """Tell whether the context is the newest of the cache, whichever that is at the time."""
+    name = environ.get("CRDS_CONTEXT", "")
+    return not settings.context and (not name or name.lower() in _newest_words(settings))
+
+
+def _newest_words(settings: RefcacheSettings) -> set[str]:
+    return {"latest", *(f"{settings.observatory}-{word}" for word in ("latest", "operational", "edit"))}
 
 
 def newest_context(cache: Path, observatory: str) -> str:

@@ -40,6 +40,8 @@ class Chosen:
         Why the status is not OK, and what else to know; "" if nothing.
     name, sha256
         Of the file that was chosen, also where it is not applied; "" if there is none.
+    loading
+        Whether it is MISSING only because it is not in memory yet.
     """
 
     reftype: str
@@ -49,6 +51,7 @@ class Chosen:
     note: str
     name: str = ""
     sha256: str = ""
+    loading: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,11 @@ class ReferenceSet:
         """Return all of them in the order in which they are applied."""
         return tuple(self.types.values())
 
+    @property
+    def loading(self) -> bool:
+        """Whether a later choice would know more, because files are being loaded."""
+        return any(one.loading for one in self.types.values())
+
     def applied(self, kind: type[Applied]) -> Applied | None:
         """Return the reference of a class, e.g. `Dark`, if one is to be applied."""
         found = self.types[kind.reftype].reference
@@ -112,6 +120,11 @@ class Exposure:
 def missing(reftype: str, note: str, name: str = "") -> Chosen:
     """Return the choice where there is nothing to apply."""
     return Chosen(reftype, "MISSING", None, None, note[:MAX_NOTE], name)
+
+
+def loading(reftype: str, name: str) -> Chosen:
+    """Return the choice of a file that is not in memory yet."""
+    return Chosen(reftype, "MISSING", None, None, "is being loaded", name, loading=True)
 
 
 def not_applicable(reftype: str, note: str) -> Chosen:

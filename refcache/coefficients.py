@@ -55,14 +55,13 @@ def mend_coefficients(path: Path, images: FitsImages) -> None:
         If no pixel has a polynomial.
     """
     bad = images.dq & NO_LIN_CORR != 0
-    count = images.data.shape[1]
-    for k in range(count):
-        bad |= ~np.isfinite(images.data[:, k])
+    for rows in images.data_suspect:
+        bad[rows] |= ~np.isfinite(images.data[rows]).all(axis=1)
     if bad.all():
         raise LayoutError(path, "COEFFS", "no pixel has a usable polynomial (finite); make or fetch it again")
     if not bad.any():
         return
-    for k in range(count):
+    for k in range(images.data.shape[1]):
         images.data[:, k][bad] = k == 1
     images.dq[bad] |= NO_LIN_CORR
     images.notes.append(f"{int(bad.sum())} pixels without a polynomial are not made linear")

@@ -3,7 +3,6 @@
 A file has PRIMARY and the image extensions that its type needs (`reftypes`).
 """
 
-import hashlib
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -49,23 +48,21 @@ def load_reference(path: Path, reftype: str) -> Reference:
     try:
         with path.open("rb") as stream:
             check_start(path, stream)
-            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-            stream.seek(0)
             images = read_images(path, stream, REFTYPES[reftype])
     except FileNotFoundError as error:
         raise MissingFileError(path, "", "no such file; check the path, or fetch the reference") from error
     except OSError as error:
         raise MissingFileError(path, "", f"cannot be read: {error.strerror or error}") from error
-    return _reference(path, reftype, sha256, images)
+    return _reference(path, reftype, images)
 
 
-def _reference(path: Path, reftype: str, sha256: str, images: FitsImages) -> Reference:
+def _reference(path: Path, reftype: str, images: FitsImages) -> Reference:
     header = images.header
     check_unit(path, reftype, header.get("BUNIT"))
     reference = _CLASSES[reftype](
         name=path.name,
         path=path,
-        sha256=sha256,
+        sha256=images.sha256,
         useafter=str(header.get("USEAFTER", "") or header.get("DATE-OBS", "")).strip(),
         pedigree=str(header.get("PEDIGREE", "")).strip().upper().partition(" ")[0],
         header=MappingProxyType(header),

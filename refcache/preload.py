@@ -1,26 +1,27 @@
-"""From an exposure's setup to the references of its frame, without ever failing.
+"""The references of a night: loaded ahead, held in memory, exchanged while exposures go on.
 
-Rules choose, files are in memory before the first read, and whatever goes wrong is a status on the frame.
+No caller of a live store waits for a file: what is not in memory yet is loaded on a thread and taken next time.
 """
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import TypeGuard
 
-from refcache.cache_paths import cache_path, context_name, reference_path
-from refcache.chosen import Chosen, Exposure, Mode, ReferenceSet, judge, missing, not_applicable, noted
+from refcache.cache_paths import cache_path, context_name, follows_newest, newest_context
+from refcache.choosing import Choice, Chooser, exposure_of
+from refcache.chosen import Exposure, Mode, ReferenceSet
 from refcache.context import CrdsContext
-from refcache.dates import parse_date, seconds_between, utc_of_tai
-from refcache.errors import BadInputError, NoMatchError, RefcacheError, SelectionError, UnknownError
-from refcache.holding import Holding, Window
+from refcache.errors import RefcacheError, SelectionError
+from refcache.holding import MIB, Holding, Key
 from refcache.references import Reference
 from refcache.reftypes import REFTYPES
-from refcache.rmaps import File, NotApplicable, Omitted, Rmap, Selection
 from refcache.settings import RefcacheSettings
-from refcache.values import UNDEFINED, SetupValue, normalise, with_aliases
+from refcache.values import SetupValue
 
 logger = logging.getLogger(__name__)
 
@@ -28,12 +29,13 @@ Progress = Callable[[int, int, str], None]
 """Called with how many files are done, how many there are, and the name of the next."""
 
 NO_CACHE = "no CRDS cache configured"
-_FULL = frozenset(("FULL", "FULL_FRAME", "FULLFRAME", UNDEFINED, "N/A", "*", "", "GENERIC"))
-_MEMO = 512
+_RECENT = 64
+_CHANGING = frozenset(("DATE-OBS", "TIME-OBS", "OBS_ID", "EXP_NO", "OBJECT"))
+"""Keys that differ from exposure to exposure of one setup."""
 
 
 class ReferenceStore:
-    """The references of one context and one configuration.
+    """The references of one configuration, of its present context.
 
     Construction reads the rules but no reference; a context that cannot be used is a problem that
     `preload` tells and each frame carries.
@@ -46,36 +48,49 @@ class ReferenceStore:
         Age from which a reference is STALE [s], by reftype.
     environ
         `CRDS_PATH` and `CRDS_CONTEXT` are taken from it where the settings are silent.
+    wait
+        Whether a choice waits until its files are loaded (offline), or says that they are loading (live).
     """
 
     def __init__(
-        self, settings: RefcacheSettings, stale_s: Mapping[str, float], environ: Mapping[str, str] = os.environ
+        self,
+        settings: RefcacheSettings,
+        stale_s: Mapping[str, float],
+        environ: Mapping[str, str] = os.environ,
+        *,
+        wait: bool = True,
     ) -> None:
         self._settings = settings
         self._stale_s = {reftype: float(stale_s[reftype]) for reftype in REFTYPES}
+        self._environ = environ
         self._holding = Holding(settings.memory_mb)
-        self._context: CrdsContext | None = None
-        self._no_context = NO_CACHE
+        self._pool = ThreadPoolExecutor(settings.load_threads, "references")
         self._cache = cache_path(settings, environ)
-        if self._cache is not None:
-            try:
-                name = context_name(self._cache, settings, environ)
-                self._context = CrdsContext.load(self._cache, name, settings.check_sha1, settings.observatory)
-            except SelectionError as error:
-                self._no_context = str(error)
-        self._ask = lru_cache(maxsize=_MEMO)(self._ask_rules)
+        self._fetch = self._holding.get if wait else self._fetch_or_request
+        self._refused: tuple[tuple[str, int], list[str]] = ("", 0), []
+        self._requested: set[Key] = set()
+        self._recent: OrderedDict[tuple[object, ...], Exposure] = OrderedDict()
+        self._lock = threading.Lock()
+        self.landed = 0
+        """Goes up with each file that was loaded or exchanged, and with each new context."""
+        self.problems: tuple[str, ...] = ()
+        """Why the present rules and files could not be exchanged for newer ones."""
+        self.current = self._first_chooser()
+        """The chooser of the present context; an exposure keeps the one that it began with."""
 
     @property
     def crds_context(self) -> str:
-        """Name of the context; "" without one."""
-        return self._context.name if self._context else ""
+        """Name of the present context; "" without one."""
+        return self.current.crds_context
 
     @property
     def crds_sha1(self) -> str:
-        """SHA-1 of the context, marked if checksums were not compared; "" without one."""
-        if self._context is None:
-            return ""
-        return self._context.sha1 if self._context.checked else f"{self._context.sha1} unchecked"
+        """SHA-1 of the present context, marked if checksums were not compared; "" without one."""
+        return self.current.crds_sha1
+
+    def close(self) -> None:
+        """End the threads that load; what waits for them is given up."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def preload(self, progress: Progress | None = None) -> list[str]:
         """Load the overrides and all references that the rules name for the instrument and that are on disk.
@@ -90,202 +105,175 @@ class ReferenceStore:
         list of str
             What went wrong, one sentence each; empty if all is well.
         """
-        problems = self._rule_problems()
-        overrides = [(reftype, path, True) for reftype, path in self._override_paths()]
-        named = list(self._named_paths(problems))
-        present = [(reftype, path, False) for reftype, path in named if path.exists()]
+        problems = self.current.problems()
+        overrides = list(self.current.override_files())
+        named = list(self.current.named_files(problems))
+        present = [(reftype, path) for reftype, path in named if path.exists()]
         absent = [path for _, path in named if not path.exists()]
         if absent:
             names = ", ".join(path.name for path in absent[:3]) + (", ..." if len(absent) > 3 else "")
             problems.append(f"{len(absent)} of {len(named)} references are not in {absent[0].parent}: {names}")
-        work = overrides + present
-        for done, (reftype, path, always) in enumerate(work):
+        work = overrides + self._that_fit(present, problems)
+        results = [self._pool.submit(self._problem_with, (path, reftype, None)) for reftype, path in work]
+        for done, ((_, path), result) in enumerate(zip(work, results, strict=True)):
             if progress is not None:
                 progress(done, len(work), path.name)
-            problems += self._preload_one(reftype, path, always)
+            problems += result.result()
         return problems
 
     def select(
         self, setup: Mapping[str, SetupValue], shape: tuple[int, int], mode: Mode, exposure_time_ns: int
     ) -> ReferenceSet:
-        """Choose the references of a frame; never raises.
+        """Choose the references of a frame by the present context (`Chooser.select`)."""
+        return self.open(setup, shape, mode, exposure_time_ns).select()
 
-        Parameters
-        ----------
-        setup
-            FITS keywords of the exposure: DETECTOR, FILTER, READMODE, SUBARRAY ... The date in them is not
-            used: the time of the first read is what counts.
-        shape
-            Rows and columns of the reads.
-        mode
-            Estimator of the frame's rates.
-        exposure_time_ns
-            First read, TAI [ns since 1970].
-        """
-        exposure = Exposure({key.upper(): value for key, value in setup.items()}, shape, mode, exposure_time_ns)
-        chosen = {reftype: self._choose_safely(reftype, exposure) for reftype in REFTYPES}
-        return ReferenceSet(self.crds_context, self.crds_sha1, chosen)
+    def open(
+        self, setup: Mapping[str, SetupValue], shape: tuple[int, int], mode: Mode, exposure_time_ns: int
+    ) -> Choice:
+        """Begin an exposure: what it asks, bound to the present context; arguments as in `Chooser.select`."""
+        choice = Choice(self.current, exposure_of(setup, shape, mode, exposure_time_ns))
+        self._note(choice.exposure)
+        return choice
 
-    def _choose_safely(self, reftype: str, exposure: Exposure) -> Chosen:
-        try:
-            return self._choose(reftype, exposure)
-        except Exception as error:  # a frame is published whatever a reference does
-            logger.exception("choosing %s failed", reftype)
-            return missing(reftype, f"{type(error).__name__}: {error}")
-
-    def _choose(self, reftype: str, exposure: Exposure) -> Chosen:
-        override = self._settings.override.get(reftype, "")
-        if normalise(override) == "N/A":
-            return not_applicable(reftype, "override")
-        if override:
-            return self._judged(reftype, Path(override).expanduser(), exposure, "", override=True)
-        if self._context is None or self._cache is None:
-            return missing(reftype, self._no_context)
-        instrument = self._instrument(exposure.setup)
-        note = ""
-        try:
-            selection, note = self._select_for_now(reftype, instrument, exposure)
-            if isinstance(selection, NotApplicable | Omitted):
-                return not_applicable(reftype, selection.why)
-            if not isinstance(selection, File):
-                return missing(reftype, f"{self.crds_context} gives {selection}, not one file")
-            path = reference_path(self._cache, self._settings, instrument, selection.name)
-        except SelectionError as error:
-            return missing(reftype, str(error))
-        chosen = self._judged(reftype, path, exposure, selection.date, override=False)
-        return noted(chosen, note) if note else chosen
-
-    def _judged(self, reftype: str, path: Path, exposure: Exposure, rule_date: str, override: bool) -> Chosen:
-        try:
-            reference = self._cut(reftype, path, exposure)
-        except RefcacheError as error:
-            return missing(reftype, f"override; {error}" if override else str(error), path.name)
-        return judge(reftype, reference, exposure, self._stale_s[reftype], rule_date, override)
-
-    def _cut(self, reftype: str, path: Path, exposure: Exposure) -> Reference:
-        """Return a reference; of a full frame the window of a subarray's exposure."""
-        reference = self._holding.get(path, reftype)
-        window = _window(exposure, reference)
-        return reference if window is None else self._holding.get(path, reftype, window)
-
-    def _select_for_now(self, reftype: str, instrument: str, exposure: Exposure) -> tuple[Selection, str]:
-        """Return what the rules choose without looking ahead of the exposure, and what was refused for that."""
-        assert self._context is not None
-        crds_type = self._crds_type(reftype, instrument)
-        rules = self._context.rules(instrument, crds_type)
-        if not isinstance(rules, Rmap):
-            return rules, ""
-        nearest = self._select_by_rules(crds_type, rules, instrument, exposure, past_only=False)
-        if self._settings.allow_future or not _is_ahead(nearest, exposure.time_ns):
-            return nearest, ""
-        refused = f"{nearest.name} of {nearest.date} is the nearest but from after the exposure (allow_future = false)"
-        try:
-            return self._select_by_rules(crds_type, rules, instrument, exposure, past_only=True), refused
-        except NoMatchError as error:
-            raise NoMatchError(f"{error}; {refused}") from error
-
-    def _select_by_rules(
-        self, crds_type: str, rules: Rmap, instrument: str, exposure: Exposure, past_only: bool
-    ) -> Selection:
-        assert self._context is not None
-        keys, key_of_instrument = self._context.keys(instrument), self._context.instrument_key
-
-        def ask(setup: Mapping[str, SetupValue]) -> Selection:
-            header = with_aliases(setup, self._settings.aliases, rules.date_keys, _utc(exposure.time_ns))
-            header.setdefault(key_of_instrument, instrument)
-            return self._ask(crds_type, tuple((key, header[key]) for key in keys if key in header), past_only)
-
-        try:
-            return ask(exposure.setup)
-        except (NoMatchError, BadInputError):
-            if not _is_subarray(exposure.setup):
-                raise
-            return ask({**exposure.setup, "SUBARRAY": "FULL"})  # the full frame's, of which the window is cut out
-
-    def _ask_rules(self, crds_type: str, values: tuple[tuple[str, SetupValue], ...], past_only: bool) -> Selection:
-        assert self._context is not None
-        return self._context.select(dict(values), crds_type, past_only=past_only)
-
-    def _crds_type(self, reftype: str, instrument: str) -> str:
-        """Return the first of the configured CRDS types that the rules have, else the first."""
-        assert self._context is not None
-        candidates = self._settings.reftypes[reftype] or [reftype]
-        known = self._context.types(instrument)
-        return next((name for name in candidates if name.lower() in known), candidates[0])
-
-    def _instrument(self, setup: Mapping[str, SetupValue]) -> str:
-        assert self._context is not None
-        named = with_aliases(setup, self._settings.aliases).get(self._context.instrument_key, UNDEFINED)
-        return self._settings.instrument if normalise(named) == UNDEFINED else str(named).strip()
-
-    def _rule_problems(self) -> list[str]:
-        if self._context is None:
-            needed = (reftype for reftype, kind in REFTYPES.items() if not kind.optional)
-            return [] if all(map(self._settings.override.get, needed)) else [self._no_context]
-        return [str(error) for error in self._context.problems()]
-
-    def _override_paths(self) -> Iterator[tuple[str, Path]]:
-        for reftype, override in self._settings.override.items():
-            if override and normalise(override) != "N/A":
-                yield reftype, Path(override).expanduser()
-
-    def _named_paths(self, problems: list[str]) -> Iterator[tuple[str, Path]]:
-        """Return what the rules name for types that are not overridden, latest first."""
-        if self._context is None or self._cache is None:
-            return
+    def prepare(self, choice: Choice, then: Callable[[ReferenceSet], None]) -> None:
+        """Load on other threads what a choice needs, then call `then` on one of them with what was chosen."""
         for reftype in REFTYPES:
-            if self._settings.override.get(reftype):
-                continue
-            try:
-                instrument = self._settings.instrument
-                rules = self._context.rules(instrument, self._crds_type(reftype, instrument))
-                for name in rules.file_names() if isinstance(rules, Rmap) else ():
-                    yield reftype, reference_path(self._cache, self._settings, instrument, name)
-            except SelectionError as error:
-                expected = isinstance(error, UnknownError) and REFTYPES[reftype].optional
-                if not expected and str(error) not in problems:
-                    problems.append(f"{reftype}: {error}")
+            self._pool.submit(choice.chooser.choose, reftype, choice.exposure, self._holding.get)
 
-    def _preload_one(self, reftype: str, path: Path, always: bool) -> list[str]:
-        if not always and not self._holding.fits(path):
-            return [f"{path.name} is not loaded yet: memory_mb = {self._settings.memory_mb} is reached"]
+        def last() -> None:
+            then(choice.chooser.select_all(choice.exposure, self._holding.get))
+            self._count_landed()
+
+        self._pool.submit(_logged, last)
+
+    def refresh(self) -> None:
+        """Take a newer context, and files that changed, if they are sound: each by one assignment.
+
+        Whatever fails leaves what is in use as it is, and stands in `problems`. Not for threads that take reads.
+        """
+        exchanged, problems = self._holding.refresh()
+        if exchanged:
+            self._count_landed()
+        if self._cache is not None and follows_newest(self._settings, self._environ):
+            problems += self._refresh_context(self._cache)
+        for problem in problems:
+            if problem not in self.problems:
+                logger.warning("references: %s", problem)
+        self.problems = tuple(problems)
+
+    def _refresh_context(self, cache: Path) -> list[str]:
+        """Exchange the context for the newest of the cache; return why that cannot be."""
+        stays = f"{self.crds_context} stays in use" if self.crds_context else "there is none in use"
         try:
-            self._holding.get(path, reftype)
+            name = newest_context(cache, self._settings.observatory)
+            stamp = (name, _folder_stamp(cache / "mappings" / self._settings.observatory))
+            if name == self.crds_context or stamp == self._refused[0]:
+                return self._refused[1] if name != self.crds_context else []
+            chooser = self._chooser(
+                CrdsContext.load(cache, name, self._settings.check_sha1, self._settings.observatory)
+            )
+        except SelectionError as error:
+            return [f"{error}; {stays}"]
+        except OSError as error:
+            return [f"{cache}: {error.strerror or error}; {stays}"]
+        faults = [*(problem for problem in chooser.problems() if problem not in self.current.problems())]
+        faults += self._faults_in_use(chooser)
+        if faults:
+            self._refused = stamp, [f"{name} is not taken: {faults[0]}; {stays}"]
+            return self._refused[1]
+        logger.info("context %s takes the place of %s", name, self.crds_context or "none")
+        self.current = chooser
+        self._count_landed()
+        return []
+
+    def _faults_in_use(self, chooser: Chooser) -> list[str]:
+        """Load what a new context chooses for the setups in use; return what of it is worse than before."""
+        with self._lock:
+            exposures = list(self._recent.values())
+        faults = []
+        for exposure in exposures:
+            for reftype in REFTYPES:
+                found = chooser.choose(reftype, exposure, self._holding.get)
+                if found.status == "MISSING" and found.name:
+                    before = self.current.choose(reftype, exposure, self._holding.get)
+                    if before.status != "MISSING":
+                        faults.append(f"{reftype}: {found.note}")
+        return faults
+
+    def _first_chooser(self) -> Chooser:
+        if self._cache is None:
+            return self._chooser(None, NO_CACHE)
+        try:
+            name = context_name(self._cache, self._settings, self._environ)
+            return self._chooser(self._load_context(self._cache, name))
+        except SelectionError as error:
+            return self._chooser(None, str(error))
+
+    def _load_context(self, cache: Path, name: str) -> CrdsContext:
+        return CrdsContext.load(cache, name, self._settings.check_sha1, self._settings.observatory)
+
+    def _chooser(self, context: CrdsContext | None, no_context: str = "") -> Chooser:
+        return Chooser(self._settings, self._stale_s, self._cache, context, no_context, self._fetch)
+
+    def _fetch_or_request(self, key: Key) -> Reference | None:
+        """Return a reference that is in memory; else have it loaded and return None."""
+        found = self._holding.peek(key)
+        if found is None:
+            with self._lock:
+                if key not in self._requested:
+                    self._requested.add(key)
+                    self._pool.submit(_logged, partial(self._load_requested, key))
+        return found
+
+    def _load_requested(self, key: Key) -> None:
+        try:
+            self._problem_with(key)  # which the next choice is told again
+        finally:
+            with self._lock:
+                self._requested.discard(key)
+            self._count_landed()
+
+    def _problem_with(self, key: Key) -> list[str]:
+        try:
+            self._holding.get(key)
         except RefcacheError as error:
             return [str(error)]
         return []
 
+    def _that_fit(self, named: Iterable[tuple[str, Path]], problems: list[str]) -> list[tuple[str, Path]]:
+        """Return the files that fit into memory together."""
+        left, fitting = self._settings.memory_mb * MIB - self._holding.nbytes, []
+        for reftype, path in named:
+            left -= path.stat().st_size
+            if left < 0:
+                problems.append(f"{path.name} is not loaded yet: memory_mb = {self._settings.memory_mb} is reached")
+                left += path.stat().st_size
+            else:
+                fitting.append((reftype, path))
+        return fitting
 
-def _utc(time_ns: int) -> str:
+    def _note(self, exposure: Exposure) -> None:
+        """Remember a setup as one in use: a new context has to serve it before it is taken."""
+        values = tuple(sorted((key, str(value)) for key, value in exposure.setup.items() if key not in _CHANGING))
+        key = values, exposure.shape, exposure.mode
+        with self._lock:
+            self._recent[key] = exposure
+            self._recent.move_to_end(key)
+            while len(self._recent) > _RECENT:
+                self._recent.popitem(last=False)
+
+    def _count_landed(self) -> None:
+        with self._lock:
+            self.landed += 1
+
+
+def _folder_stamp(folder: Path) -> int:
+    return folder.stat().st_mtime_ns
+
+
+def _logged(work: Callable[[], None]) -> None:
+    """Do something on a thread of the pool, where nobody would see it fail."""
     try:
-        return utc_of_tai(time_ns).replace(tzinfo=None).isoformat()
-    except OverflowError:
-        return ""
-
-
-def _is_ahead(selection: Selection, time_ns: int) -> TypeGuard[File]:
-    """Tell whether a file is chosen whose rule is of a date after an instant, TAI [ns]."""
-    if not isinstance(selection, File) or not selection.date:
-        return False
-    try:
-        return seconds_between(parse_date(selection.date), time_ns) < 0
-    except ValueError:
-        return False
-
-
-def _is_subarray(setup: Mapping[str, SetupValue]) -> bool:
-    return not {normalise(setup.get(key, UNDEFINED)) for key in ("SUBARRAY", "SARRMODE")} <= _FULL
-
-
-def _window(exposure: Exposure, reference: Reference) -> Window | None:
-    """Return where a subarray's exposure lies in a full-frame reference; None if it is not that."""
-    setup = exposure.setup
-    full = normalise(reference.header.get("SUBARRAY", UNDEFINED)) in _FULL
-    if reference.shape == exposure.shape or not full or not _is_subarray(setup):
-        return None
-    x, y = setup.get("XSTART"), setup.get("YSTART")
-    if not isinstance(x, int) or not isinstance(y, int):
-        return None
-    rows, columns = exposure.shape
-    inside = 1 <= y <= reference.shape[0] - rows + 1 and 1 <= x <= reference.shape[1] - columns + 1
-    return (y - 1, x - 1, rows, columns) if inside else None
+        work()
+    except Exception:
+        logger.exception("references: a fault on the loading thread")

@@ -29,6 +29,10 @@ class RefcacheSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Whether a reference whose rule is of a date after the exposure may be taken, where it is the nearest.
     memory_mb
         Bound on the arrays held [MiB].
+    load_threads
+        How many files are loaded at the same time.
+    watch_s
+        Time between two looks for a newer context and for files that changed [s]; 0: never.
     override
         File, or `N/A`, by reftype: taken instead of what the rules choose.
     aliases
@@ -44,6 +48,8 @@ class RefcacheSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     check_sha1: bool
     allow_future: bool
     memory_mb: Annotated[int, Meta(ge=1)]
+    load_threads: Annotated[int, Meta(ge=1, le=32)]
+    watch_s: Annotated[float, Meta(ge=0, le=86400)]
     override: dict[str, str]
     aliases: dict[str, str]
     reftypes: dict[str, list[str]]

@@ -369,7 +369,7 @@ def test_even_a_fault_of_our_own_is_a_status(tmp_path: Path, monkeypatch: pytest
     def fail(*_: object) -> None:
         raise ZeroDivisionError("x" * 5000)
 
-    monkeypatch.setattr("refcache.preload.judge", fail)
+    monkeypatch.setattr("refcache.choosing.judge", fail)
     chosen = dark_of(store(cache(tmp_path)))
     assert chosen.status == "MISSING"
     assert chosen.note.startswith("ZeroDivisionError: xxx")
