@@ -5,7 +5,7 @@ from refcache.chosen import Chosen, Mode, ReferenceSet, Status
 from refcache.context import CrdsContext
 from refcache.errors import RefcacheError, ReferenceFileError, SelectionError
 from refcache.loading import load_reference
-from refcache.preload import ReferenceStore
+from refcache.preload import ReferenceStore, Watcher
 from refcache.references import BadPixels, Bias, Dark, Flat, Linearity, Reference, Saturation, Sky
 from refcache.reftypes import REFTYPES
 from refcache.rmaps import File, Files, NotApplicable, Omitted, Selection, Table
@@ -38,5 +38,6 @@ __all__ = [
     "Sky",
     "Status",
     "Table",
+    "Watcher",
     "load_reference",
 ]

@@ -89,6 +89,11 @@ class ReferenceSet:
         """Whether a later choice would know more, because files are being loaded."""
         return any(one.loading for one in self.types.values())
 
+    def keeping(self, opening: "ReferenceSet") -> "ReferenceSet":
+        """Return the set with the types that work on reads as they were when the exposure began."""
+        kept = {name: _settled(one) for name, one in opening.types.items() if REFTYPES[name].on_reads}
+        return replace(self, types={**self.types, **kept})
+
     def applied(self, kind: type[Applied]) -> Applied | None:
         """Return the reference of a class, e.g. `Dark`, if one is to be applied."""
         found = self.types[kind.reftype].reference
@@ -125,6 +130,11 @@ def missing(reftype: str, note: str, name: str = "") -> Chosen:
 def loading(reftype: str, name: str) -> Chosen:
     """Return the choice of a file that is not in memory yet."""
     return Chosen(reftype, "MISSING", None, None, "is being loaded", name, loading=True)
+
+
+def _settled(chosen: Chosen) -> Chosen:
+    """Return a choice that cannot become better any more."""
+    return replace(chosen, loading=False, note="was being loaded when the reads began") if chosen.loading else chosen
 
 
 def not_applicable(reftype: str, note: str) -> Chosen:

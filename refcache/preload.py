@@ -135,15 +135,23 @@ class ReferenceStore:
         self._note(choice.exposure)
         return choice
 
-    def prepare(self, choice: Choice, then: Callable[[ReferenceSet], None]) -> None:
-        """Load on other threads what a choice needs, then call `then` on one of them with what was chosen."""
-        for reftype in REFTYPES:
-            self._pool.submit(choice.chooser.choose, reftype, choice.exposure, self._holding.get)
+    def prepare(
+        self,
+        setup: Mapping[str, SetupValue],
+        shape: tuple[int, int],
+        mode: Mode,
+        time_ns: int,
+        then: Callable[[ReferenceSet], None],
+    ) -> None:
+        """Load on other threads what a setup will need, then call `then` on one of them with what was chosen."""
+        chooser, exposure = self.current, exposure_of(setup, shape, mode, time_ns)
 
         def last() -> None:
-            then(choice.chooser.select_all(choice.exposure, self._holding.get))
+            then(chooser.select_all(exposure, self._holding.get))
             self._count_landed()
 
+        for reftype in REFTYPES:
+            self._pool.submit(chooser.choose, reftype, exposure, self._holding.get)
         self._pool.submit(_logged, last)
 
     def refresh(self) -> None:
@@ -218,6 +226,9 @@ class ReferenceStore:
     def _fetch_or_request(self, key: Key) -> Reference | None:
         """Return a reference that is in memory; else have it loaded and return None."""
         found = self._holding.peek(key)
+        path, reftype, window = key
+        if found is None and window is not None and self._holding.peek((path, reftype, None)) is not None:
+            return self._holding.get(key)  # cut out of what is there: nothing is read
         if found is None:
             with self._lock:
                 if key not in self._requested:
@@ -267,13 +278,45 @@ class ReferenceStore:
             self.landed += 1
 
 
+class Watcher:
+    """Lets a store look for what is newer, now and then, on a thread of its own, while the block lasts.
+
+    Parameters
+    ----------
+    store
+        The store.
+    every_s
+        Time between two looks [s]; 0: never.
+    """
+
+    def __init__(self, store: ReferenceStore, every_s: float) -> None:
+        self._store = store
+        self._every_s = every_s
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="references-watch", daemon=True)
+
+    def __enter__(self) -> "Watcher":
+        """Start the thread."""
+        if self._every_s:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Tell the thread to end; it is not waited for while it loads."""
+        self._stop.set()
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._every_s):
+            _logged(self._store.refresh)
+
+
 def _folder_stamp(folder: Path) -> int:
     return folder.stat().st_mtime_ns
 
 
 def _logged(work: Callable[[], None]) -> None:
-    """Do something on a thread of the pool, where nobody would see it fail."""
+    """Do something on a thread where nobody would see it fail."""
     try:
         work()
     except Exception:
-        logger.exception("references: a fault on the loading thread")
+        logger.exception("references: a fault on a thread that loads")

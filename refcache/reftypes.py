@@ -39,6 +39,8 @@ class Reftype:
         Whether a pixel that the file gives the bit has no usable value, whatever number stands there.
     optional
         Whether rules that do not know the type are nothing to be told of at the start.
+    on_reads
+        Whether it works on reads, not on the frame: what an exposure began with is what its frame was made with.
     must_agree
         Cards in which a reference must agree with the exposure, whatever the rules let through.
     """
@@ -52,6 +54,7 @@ class Reftype:
     positive: bool = False
     flag_excludes: bool = False
     optional: bool = False
+    on_reads: bool = False
     must_agree: tuple[str, ...] = ("DETECTOR",)
 
 
@@ -62,9 +65,9 @@ REFTYPES: Final[Mapping[str, Reftype]] = MappingProxyType(
         "badpix": Reftype(("DQ",), "any"),
         # A level that is never reached: what is not known cannot be checked.
         "saturation": Reftype(
-            ("DATA",), "level", np.inf, NO_SAT_CHECK, positive=True, flag_excludes=True, optional=True
+            ("DATA",), "level", np.inf, NO_SAT_CHECK, positive=True, flag_excludes=True, optional=True, on_reads=True
         ),
-        "bias": Reftype(("DATA",), "level", 0.0, UNRELIABLE_BIAS, optional=True),
+        "bias": Reftype(("DATA",), "level", 0.0, UNRELIABLE_BIAS, optional=True, on_reads=True),
         "linearity": Reftype(("COEFFS", "DATA"), "any", flag=NO_LIN_CORR, cube=True, flag_excludes=True, optional=True),
         "dark": Reftype(("DATA",), "rate", 0.0, UNRELIABLE_DARK, has_err=True),
         # No bit is the sky's own, and a frame's pixel that keeps its sky has no valid rate.

@@ -35,6 +35,8 @@ class RefcacheSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Time between two looks for a newer context and for files that changed [s]; 0: never.
     override
         File, or `N/A`, by reftype: taken instead of what the rules choose.
+    announce
+        Setup key by the telemetry (`EVENT.parameter`) that tells of its change.
     aliases
         FITS keyword by the rules' key.
     reftypes
@@ -51,6 +53,7 @@ class RefcacheSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     load_threads: Annotated[int, Meta(ge=1, le=32)]
     watch_s: Annotated[float, Meta(ge=0, le=86400)]
     override: dict[str, str]
+    announce: dict[str, str]
     aliases: dict[str, str]
     reftypes: dict[str, list[str]]
 

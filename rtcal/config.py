@@ -8,7 +8,7 @@ from refcache import REFTYPES, RefcacheSettings
 from streams.csw_settings import CswSettings
 from streams.endpoints import StreamsSettings
 from streams.fits_keys import FitsKeys
-from streams.messages import ReadHeader
+from streams.messages import ObserveHeader, ReadHeader
 from streams.simulator import SimulatorSettings
 
 Seconds = Annotated[float, Meta(gt=0, le=1e9)]
@@ -48,7 +48,7 @@ class RampSettings(Struct, frozen=True, forbid_unknown_fields=True):
     jump_sigma: Annotated[float, Meta(ge=0, le=100)]
     reference_pixels: bool
 
-    def mode_of(self, header: ReadHeader) -> Mode:
+    def mode_of(self, header: ReadHeader | ObserveHeader) -> Mode:
         """Return the estimate to use: the configured one, or the one that READMODE asks for (else UTR)."""
         if self.mode != "auto":
             return self.mode

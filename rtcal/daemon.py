@@ -10,12 +10,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from types import FrameType
 from typing import Literal
 
 import rtcal
-from refcache import ReferenceStore
+from refcache import ReferenceStore, Watcher
 from rtcal.bands import Bands
 from rtcal.config import Settings
 from rtcal.pipeline import Pipeline
@@ -30,6 +31,7 @@ from streams.messages import (
     Frame,
     Message,
     Observe,
+    ObserveHeader,
     Read,
     ReadHeader,
     Status,
@@ -49,6 +51,7 @@ RECEIVE_S = 0.05
 DRAIN_S = 2.0
 LEAST_STOP_S = 0.1
 MAX_NAME = 64
+UNKNOWN_SHAPE = (0, 0)
 
 
 class Daemon:
@@ -159,11 +162,22 @@ class Daemon:
                 worker.put(message)
         elif isinstance(message, Observe | Telemetry):
             self.counters["events"] += 1
+            self._announce(message)
             for name, worker in self._workers.items():
                 if header.detector == "ALL" or name == (header.instrument, header.detector):
                     worker.put(message)
         else:
             self.counters[f"received_{header.kind}"] += 1
+
+    def _announce(self, message: Observe | Telemetry) -> None:
+        """Have the references loaded for a detector whose first exposure is announced; workers see to their own."""
+        header = message.header
+        if not isinstance(header, ObserveHeader) or header.name != "PrepareStart" or header.detector == "ALL":
+            return
+        if (header.instrument, header.detector) not in self._workers:
+            setup = {"INSTRUME": header.instrument, "DETECTOR": header.detector, **header.setup}
+            mode = self._settings.ramp.mode_of(header)
+            self._references.prepare(setup, UNKNOWN_SHAPE, mode, header.time_ns, lambda _: None)
 
     def _worker(self, header: ReadHeader) -> Worker | None:
         name = header.instrument, header.detector
@@ -205,7 +219,7 @@ class Daemon:
 
     def _beat(self, state: Literal["running", "stopping"]) -> None:
         counters = self.counters + self._source.counters
-        problems = self.problems
+        problems = [*self._references.problems, *self.problems]
         if self._writer is not None:
             counters += self._writer.counters
             problems = [self._writer.problem, *problems] if self._writer.problem else problems
@@ -260,18 +274,21 @@ def serve(settings: Settings, clock: Clock, stop: threading.Event, say: Callable
     with Bands(settings.daemon.threads) as bands:
         compile_kernels(settings.calibration, bands)
     say(f"kernels compiled in {time.perf_counter() - began:.1f} s")
-    references = ReferenceStore(settings.refcache, settings.calibration.stale_s)
+    references = ReferenceStore(settings.refcache, settings.calibration.stale_s, wait=False)
     problems = references.preload()
     for problem in problems:
         say(f"references: {problem}")
     say(f"references: context {references.crds_context or 'none'}")
     if stop.is_set():
+        references.close()
         return
     streams = settings.streams
     with (
+        closing(references),
         ZmqSink(streams.frames, pattern="pub", high_water=streams.send_high_water) as frames,
         ZmqSink(streams.previews, pattern="pub", high_water=streams.send_high_water) as previews,
         open_reads(streams) as source,
+        Watcher(references, settings.refcache.watch_s),
     ):
         say(f"reads from {source.endpoint}, frames to {frames.endpoint}, previews to {previews.endpoint}")
         Daemon(settings, references, source, frames, previews, clock, problems).run(stop)

@@ -5,11 +5,14 @@ time limits live in the daemon, which calls `finish_ramp` when a ramp's end does
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from refcache import ReferenceSet
+from rtcal.announcements import Announcements
 from rtcal.bands import Bands
 from rtcal.calibration import Calibration
 from rtcal.config import CalibrationSettings, Detector, DetectorSettings, Mode, RampSettings, detector_of
@@ -17,21 +20,51 @@ from rtcal.errors import ReadRejected
 from rtcal.exposure import Buffers, Exposure, Plan
 from rtcal.steps import Limits
 from streams.clock import Clock
-from streams.messages import DetectorStatus, Frame, Message, Observe, Preview, PreviewHeader, Read, ReadHeader
+from streams.messages import (
+    DetectorStatus,
+    Frame,
+    Message,
+    Observe,
+    Preview,
+    PreviewHeader,
+    Read,
+    ReadHeader,
+    Scalar,
+    Telemetry,
+)
 from streams.ordering import Resequencer
+
+
+class Choice(Protocol):
+    """What an exposure asks of the references; it never raises."""
+
+    def select(self) -> ReferenceSet:
+        """Return the references, each with its status; a later answer may know more, by the same rules."""
+        ...
 
 
 class References(Protocol):
     """What the pipeline asks of the reference store; it never raises."""
 
-    def select(
+    def open(
         self,
         setup: Mapping[str, str | int | float | bool],
         shape: tuple[int, int],
         mode: Mode,
         exposure_time_ns: int,
-    ) -> ReferenceSet:
-        """Return the references for a setup, each with its status."""
+    ) -> Choice:
+        """Begin an exposure: the references for its setup, by the rules of this moment."""
+        ...
+
+    def prepare(
+        self,
+        setup: Mapping[str, str | int | float | bool],
+        shape: tuple[int, int],
+        mode: Mode,
+        time_ns: int,
+        then: Callable[[ReferenceSet], None],
+    ) -> None:
+        """Load in the background what a setup will need, then call `then` there with what was chosen."""
         ...
 
 
@@ -44,6 +77,8 @@ class PipelineSettings:
     detectors: dict[str, DetectorSettings]
     hold_reads: int
     preview_pixels: int
+    announce: dict[str, str] = field(default_factory=dict)
+    """Setup key by the telemetry that tells of its change: references are loaded ahead."""
 
 
 class Pipeline:
@@ -70,7 +105,10 @@ class Pipeline:
         self._order = Resequencer(settings.hold_reads)
         self._exposure: Exposure | None = None
         self._buffers: Buffers | None = None
+        self._announcements = Announcements(settings.announce)
+        self._choice: Choice | None = None
         self._calibration: Calibration | None = None
+        self._prepared: Calibration | None = None
         self._sequences: Counter[str] = Counter()
         self._latest: ReadHeader | None = None
         self._ended: tuple[str, int] | None = None
@@ -92,6 +130,11 @@ class Pipeline:
                     yield from self._read(read, preview=preview)
             case Observe():
                 yield from self._observe(message)
+            case Telemetry():
+                changes = self._announcements.changes(message.header)
+                if changes:
+                    self._prepare(changes, message.header.time_ns)
+                self.counters["ignored"] += 1
             case _:
                 self.counters["ignored"] += 1
 
@@ -193,6 +236,8 @@ class Pipeline:
             case "ExposureAborted" if ours:
                 self.counters["aborted"] += 1
                 yield from self.finish()
+            case "PrepareStart":
+                self._prepare(message.header.setup, message.header.time_ns)
             case "ReadoutFailed":
                 self.counters["readouts_failed"] += 1
         self.counters["events"] += 1
@@ -202,9 +247,10 @@ class Pipeline:
         shape = (read.data.shape[0], read.data.shape[1])
         detector = detector_of(header, self._settings.detectors)
         mode = self._settings.ramp.mode_of(header)
-        setup = {"INSTRUME": header.instrument, "DETECTOR": header.detector, **header.setup}
-        references = self._references.select(setup, shape, mode, header.time_ns)
-        self._calibration = Calibration.build(references, shape, detector.reference_border, self._calibration)
+        setup = _full_setup(header)
+        self._choice = self._references.open(setup, shape, mode, header.time_ns)
+        ready, self._prepared = self._prepared or self._calibration, None
+        self._calibration = Calibration.build(self._choice.select(), shape, detector.reference_border, ready)
         self._buffers = Buffers.fit_for(read, self._buffers)
         plan = self._plan(mode, detector, read)
         self._revision, self._final = 0, False
@@ -243,6 +289,7 @@ class Pipeline:
             yield self._frame(exposure, final=True)
 
     def _frame(self, exposure: Exposure, *, final: bool) -> Frame:
+        self._choose_again(exposure)
         frame = exposure.frame(
             self._settings.calibration,
             sequence=self._next("frame"),
@@ -254,6 +301,31 @@ class Pipeline:
         self._final = final
         self.counters["frames"] += 1
         return frame
+
+    def _choose_again(self, exposure: Exposure) -> None:
+        """Take what has been loaded since the exposure began, but for what its reads were corrected with."""
+        assert self._choice is not None  # an exposure is open, or was
+        old = exposure.calibration
+        references = self._choice.select().keeping(old.references)
+        shape = (old.static_dq.shape[0], old.static_dq.shape[1])
+        self._calibration = exposure.calibration = Calibration.build(references, shape, old.border, old)
+
+    def _prepare(self, setup: Mapping[str, Scalar], time_ns: int) -> None:
+        """Have the references of an exposure that is announced made ready, on another thread.
+
+        It is of the shape and in the mode of the latest read; what its own setup does not say holds on.
+        """
+        latest, before = self._latest, self._calibration
+        if latest is None or before is None:
+            return
+        shape, border = (before.static_dq.shape[0], before.static_dq.shape[1]), before.border
+
+        def make_ready(references: ReferenceSet) -> None:
+            self._prepared = Calibration.build(references, shape, border, before)
+
+        coming = replace(latest, setup={**latest.setup, **setup})
+        full_setup = _full_setup(coming)
+        self._references.prepare(full_setup, shape, self._settings.ramp.mode_of(coming), time_ns, make_ready)
 
     def _preview(self, exposure: Exposure, header: ReadHeader) -> Preview:
         ramp = exposure.ramp
@@ -288,3 +360,7 @@ class Pipeline:
         number = self._sequences[kind]
         self._sequences[kind] += 1
         return number
+
+
+def _full_setup(header: ReadHeader) -> dict[str, Scalar]:
+    return {"INSTRUME": header.instrument, "DETECTOR": header.detector, **header.setup}

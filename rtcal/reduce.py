@@ -19,6 +19,7 @@ def pipeline_settings(settings: Settings) -> PipelineSettings:
         detectors=settings.detectors,
         hold_reads=settings.daemon.hold_reads,
         preview_pixels=settings.daemon.preview_pixels,
+        announce=settings.refcache.announce,
     )
 
 

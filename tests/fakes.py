@@ -76,6 +76,7 @@ class FixedReferences:
     """Answers every question with the same references."""
 
     crds_context = "test_0001.pmap"
+    problems = ()
 
     def __init__(self, **references: Reference) -> None:
         self.asked: list[tuple[Mapping[str, Any], tuple[int, int], str, int]] = []
@@ -84,11 +85,17 @@ class FixedReferences:
             chosen[name] = Chosen(name, "OK", reference, 60.0, "", reference.name, reference.sha256)
         self._set = ReferenceSet(self.crds_context, "0" * 40, chosen)
 
-    def select(
+    def open(
         self, setup: Mapping[str, Any], shape: tuple[int, int], mode: str, exposure_time_ns: int
-    ) -> ReferenceSet:
+    ) -> "FixedReferences":
         self.asked.append((setup, shape, mode, exposure_time_ns))
+        return self
+
+    def select(self, *_: Any) -> ReferenceSet:
         return self._set
+
+    def prepare(self, *_: Any) -> None:
+        pass
 
 
 def reference(kind: type[Reference], name: str, dq: np.ndarray, **planes: np.ndarray) -> Any:

@@ -170,11 +170,11 @@ def test_reads_that_wait_for_a_lost_one_come_out_when_nothing_follows(worker, ou
 class Faulty(FixedReferences):
     """References that fail at the second question."""
 
-    def select(self, setup, shape, mode, exposure_time_ns):
-        if len(self.asked) == 1:
-            self.asked.append((setup, shape, mode, exposure_time_ns))
+    def open(self, setup, shape, mode, exposure_time_ns):
+        opened = super().open(setup, shape, mode, exposure_time_ns)
+        if len(self.asked) == 2:
             raise ZeroDivisionError("a bug")
-        return super().select(setup, shape, mode, exposure_time_ns)
+        return opened
 
 
 def test_a_fault_inside_is_counted_and_the_next_exposure_comes_out(pipeline_settings, bands, clock, out, caplog):
