@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from refcache import REFTYPES, RefcacheSettings
+from rtcal.spectrograph.arc import ArcSettings
 from streams.csw_settings import CswSettings
 from streams.endpoints import StreamsSettings
 from streams.fits_keys import FitsKeys
@@ -153,6 +154,7 @@ class Settings(Struct, frozen=True):
     calibration: CalibrationSettings
     telemetry: TelemetrySettings
     products: ProductSettings
+    arc: ArcSettings
     refcache: RefcacheSettings
     detectors: dict[str, DetectorSettings]
     fits_keys: dict[str, FitsKeys]

@@ -1,0 +1,543 @@
+"""Wavelengths from arcs: every trace's lines found, matched and fitted, the traces made to help each other.
+
+First a few traces with many lines are matched from the user's guess. The best of them then is the guess for all
+others, of which only the place on the detector is uncertain. At the end neighbours lend each other what they have
+in common: a coefficient is drawn to its neighbours' by as much as its own error exceeds their true scatter.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Final
+
+import numpy as np
+from msgspec import Meta, Struct
+from numpy.polynomial import chebyshev
+from numpy.typing import NDArray
+
+from rtcal.errors import RtcalError
+from rtcal.kernels import lines as kernel
+from rtcal.spectrograph.linelists import LAMPS, Floats, LineList, lamp_lines
+from rtcal.spectrograph.matching import ACCEPT_PX, Detected, Limits, Matched, linear_guess, match, to_u
+
+LIGHT_KM_S: Final = 299_792.458
+MOST_LINES: Final = 400
+_FWHM: Final = 2.354820045
+_PILOTS: Final = 12
+_SAMPLE: Final = 40
+_SAME_LINE_PX: Final = 1.0
+_FEWEST_PILOT_LINES: Final = 4
+
+
+class ArcError(RtcalError):
+    """An arc that cannot be solved; says what was found and what was expected."""
+
+
+class ArcSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Table `[arc]`."""
+
+    snr_min: Annotated[float, Meta(ge=3)]
+    fwhm_min_px: Annotated[float, Meta(gt=0)]
+    fwhm_max_px: Annotated[float, Meta(gt=0, le=20)]
+    fit_half_px: Annotated[int, Meta(ge=2, le=20)]
+    shift_px: Annotated[float, Meta(gt=0, le=200)]
+    stretch: Annotated[float, Meta(ge=0, le=0.2)]
+    stagger_px: Annotated[float, Meta(ge=0, le=2000)]
+    order: Annotated[int, Meta(ge=0, le=8)]
+    neighbours: Annotated[int, Meta(ge=0, le=1000)]
+    max_rms_px: Annotated[float, Meta(gt=0)]
+
+
+@dataclass(frozen=True, eq=False)
+class Spectra:
+    """One-dimensional arc spectra, one row for a trace.
+
+    Attributes
+    ----------
+    flux, noise
+        Float64, (trace, t); NaN where there is no value.
+    saturated
+        Bool, (trace, t).
+    length
+        Int64, (trace,): pixels of each spectrum; beyond is NaN.
+    place
+        Float64, (trace, 2): where each lies, to tell who is whose neighbour.
+    """
+
+    flux: Floats
+    noise: Floats
+    saturated: NDArray[np.bool_]
+    length: NDArray[np.int64]
+    place: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class TraceSolution:
+    """What is known of one trace's wavelengths.
+
+    Attributes
+    ----------
+    status
+        OK; SHIFTED: too few lines, its shape is its neighbours'; FAILED.
+    reason
+        Why it is not OK.
+    found
+        Its lines.
+    matched
+        None where FAILED.
+    """
+
+    status: str
+    reason: str
+    found: Detected
+    matched: Matched | None
+
+
+@dataclass(frozen=True, eq=False)
+class ArcSolution:
+    """All traces, and the lines they were matched to."""
+
+    traces: tuple[TraceSolution, ...]
+    listed: LineList
+    order: int
+
+    @property
+    def solved(self) -> list[int]:
+        """Indices of the traces with wavelengths."""
+        return [index for index, trace in enumerate(self.traces) if trace.matched is not None]
+
+    def residuals(self) -> tuple[NDArray[np.int64], Floats, Floats, Floats]:
+        """Return trace, position [px], wavelength [um] and residual [px] of each line used."""
+        parts = [_residuals(index, trace) for index, trace in enumerate(self.traces)]
+        joined = [np.concatenate(columns) for columns in zip(*parts, strict=True)]
+        return joined[0].astype(np.int64), joined[1], joined[2], joined[3]
+
+    @property
+    def rms_px(self) -> float:
+        """Of all lines used."""
+        residual = self.residuals()[3]
+        return float(np.sqrt(np.mean(residual**2))) if residual.size else float("nan")
+
+    @property
+    def rms_km_s(self) -> float:
+        """The same as a velocity."""
+        traces, x, wavelength, residual = self.residuals()
+        if residual.size == 0:
+            return float("nan")
+        per_px = np.empty(residual.size)
+        for index in np.unique(traces):
+            here = traces == index
+            matched = self.traces[index].matched
+            assert matched is not None
+            per_px[here] = np.abs(matched.dispersion(x[here]))
+        return float(np.sqrt(np.mean((LIGHT_KM_S * residual * per_px / wavelength) ** 2)))
+
+
+def detect(arcs: Sequence[Spectra], settings: ArcSettings) -> list[Detected]:
+    """Find the lines of every trace in all arcs; of two that are one the better stays."""
+    found = [_detect_one(spectra, settings) for spectra in arcs]
+    return found[0] if len(found) == 1 else [_merge(lines) for lines in zip(*found, strict=True)]
+
+
+def _merge(several: Sequence[Detected]) -> Detected:
+    joined = {name: np.concatenate([vars(one)[name] for one in several]) for name in vars(several[0])}
+    best_first = np.lexsort((-joined["snr"], ~joined["usable"]))
+    kept: list[int] = []
+    for index in best_first:
+        if all(abs(joined["x"][index] - joined["x"][other]) > _SAME_LINE_PX for other in kept):
+            kept.append(int(index))
+    order = sorted(kept, key=lambda index: float(joined["x"][index]))
+    return Detected(**{name: values[order] for name, values in joined.items()})
+
+
+def _detect_one(spectra: Spectra, settings: ArcSettings) -> list[Detected]:
+    count = spectra.flux.shape[0]
+    peaks = np.empty(MOST_LINES, np.int64)
+    rows = np.zeros((1, MOST_LINES, 8))
+    found = []
+    for index in range(count):
+        part = slice(index, index + 1)
+        counts = np.zeros(1, np.int64)
+        kernel.detect_lines(
+            spectra.flux[part],
+            spectra.noise[part],
+            spectra.saturated[part],
+            settings.snr_min,
+            settings.fit_half_px,
+            settings.fwhm_min_px / _FWHM,
+            settings.fwhm_max_px / _FWHM,
+            0,
+            1,
+            peaks,
+            rows,
+            counts,
+        )
+        found.append(_detected(rows[0, : counts[0]]))
+    return found
+
+
+def solve(
+    arcs: Sequence[Spectra],
+    listed: LineList,
+    range_um: tuple[float, float],
+    settings: ArcSettings,
+    progress: Callable[[int, int], None] = lambda _done, _all: None,
+) -> ArcSolution:
+    """Solve all traces of an arc.
+
+    Parameters
+    ----------
+    arcs
+        Spectra of the same traces in one arc or several, e.g. one for each lamp.
+    listed
+        Lines of the lamps that were on.
+    range_um
+        Wavelengths at the first and last pixel of the spectra, good to `shift_px` and `stretch`; falling ones are
+        right for spectra that run to the blue.
+    settings
+        The table `[arc]`.
+    progress
+        Called with the traces done and their number.
+
+    Raises
+    ------
+    ArcError
+        If no trace can be matched: says how many lines were found, and what would be more like them.
+    """
+    spectra = arcs[0]
+    found = detect(arcs, settings)
+    near = _nearby(listed, range_um, settings)
+    master = _master(found, near, spectra.length, range_um, settings)
+    limits = Limits(max(settings.stagger_px, settings.shift_px), 0.004, 2.0, 6)
+
+    def follow(index: int, order: int | None) -> Matched | None:
+        last_px = float(spectra.length[index] - 1)
+        return match(found[index], near, _at_length(master, last_px), (0.0, last_px), limits, order)
+
+    order = settings.order or _common_order([follow(index, None) for index in _sample(len(found))], master)
+    traces: list[TraceSolution] = []
+    for index, lines in enumerate(found):
+        traces.append(_judge(lines, follow(index, order), settings))
+        progress(index + 1, len(found))
+    traces = _rescue(traces, near, spectra, settings)
+    if settings.neighbours:
+        traces = share_with_neighbours(traces, spectra.place, settings.neighbours)
+    return ArcSolution(tuple(traces), near, order)
+
+
+def _detected(rows: Floats) -> Detected:
+    return Detected(
+        x=rows[:, kernel.CENTRE].copy(),
+        flux=rows[:, kernel.AREA].copy(),
+        err_px=rows[:, kernel.CENTRE_ERR].copy(),
+        sigma_px=rows[:, kernel.SIGMA].copy(),
+        snr=rows[:, kernel.SNR].copy(),
+        usable=(rows[:, kernel.STATE] == kernel.FITTED) & (rows[:, kernel.AREA] > 0),
+        state=rows[:, kernel.STATE].astype(np.int64),
+    )
+
+
+def _nearby(listed: LineList, range_um: tuple[float, float], settings: ArcSettings) -> LineList:
+    low, high = sorted(range_um)
+    spare = (high - low) * (0.1 + settings.stretch)
+    near = listed.between(low - spare, high + spare)
+    if len(near) < _FEWEST_PILOT_LINES:
+        raise ArcError(
+            f"the list has {len(near)} lines from {low - spare:.4f} to {high + spare:.4f} um, {_FEWEST_PILOT_LINES} or "
+            "more are needed; check --wave-range (um), --lamps and --lines"
+        )
+    return near
+
+
+def _master(
+    found: Sequence[Detected],
+    listed: LineList,
+    length: NDArray[np.int64],
+    range_um: tuple[float, float],
+    settings: ArcSettings,
+) -> Matched:
+    """Return the best match among the traces with the most lines."""
+    ranking = sorted(range(len(found)), key=lambda i: (-int(found[i].usable.sum()), i))
+    best: Matched | None = None
+    limits = Limits(settings.shift_px, settings.stretch)
+    for start in range(0, min(len(ranking), 4 * _PILOTS), _PILOTS):
+        for index in ranking[start : start + _PILOTS]:
+            span = (0.0, float(length[index] - 1))
+            matched = match(found[index], listed, linear_guess(*range_um), span, limits, settings.order or None)
+            if matched is not None and (best is None or _rank(matched) > _rank(best)):
+                best = matched
+        if best is not None and best.rms_px <= settings.max_rms_px:
+            return best
+    raise ArcError(_why_nothing(found, listed, length, range_um, settings))
+
+
+def _sample(count: int) -> list[int]:
+    """Return the indices of some traces, spread over all."""
+    return sorted({int(index) for index in np.linspace(0, count - 1, min(count, _SAMPLE))})
+
+
+def _common_order(matched: Sequence[Matched | None], master: Matched) -> int:
+    """Return the order that the middle trace asks for: the spectrograph is one and the same for all."""
+    orders = sorted(one.coefficients.size - 1 for one in matched if one is not None)
+    return orders[(len(orders) - 1) // 2] if orders else master.coefficients.size - 1
+
+
+def _rank(matched: Matched) -> float:
+    return matched.explained * matched.count / (matched.rms_px + 0.05)
+
+
+def _why_nothing(
+    found: Sequence[Detected],
+    listed: LineList,
+    length: NDArray[np.int64],
+    range_um: tuple[float, float],
+    settings: ArcSettings,
+) -> str:
+    """Say what was found and what was expected."""
+    total = sum(len(one) for one in found)
+    usable = sum(int(one.usable.sum()) for one in found)
+    saturated = sum(int((one.state == int(kernel.SATURATED)).sum()) for one in found)
+    low, high = sorted(range_um)
+    expected = len(listed.between(low, high))
+    elements = ", ".join(sorted({name for name in listed.element if name})) or "the list"
+    text = (
+        f"no trace matches {elements} from {low:.4f} to {high:.4f} um: {total} lines found in {len(found)} spectra, "
+        f"{usable} of them usable; the list has {expected} lines there"
+    )
+    if total == 0:
+        return f"no lines found in {len(found)} spectra above {settings.snr_min:g} sigma; was the lamp on?"
+    if saturated > total / 2:
+        return f"{saturated} of {total} lines are saturated; take a shorter arc"
+    if usable < _FEWEST_PILOT_LINES:
+        return text + "; fewer than the four that a match needs: a longer arc, or a lower [arc] snr_min"
+    others = _other_lamps(found, listed, length, range_um, settings)
+    if others:
+        return text + f"; they do match {others}: check --lamps, and the lamp in the arc's header"
+    return (
+        text + f"; the guess may be off by more than {settings.shift_px:g} px or {100 * settings.stretch:g} %: "
+        "check --wave-range, or raise [arc] shift_px and stretch"
+    )
+
+
+def _other_lamps(
+    found: Sequence[Detected],
+    listed: LineList,
+    length: NDArray[np.int64],
+    range_um: tuple[float, float],
+    settings: ArcSettings,
+) -> str:
+    """Return the lamp that was not asked for and does match."""
+    index = max(range(len(found)), key=lambda i: int(found[i].usable.sum()))
+    span = (0.0, float(length[index] - 1))
+    limits = Limits(settings.shift_px, settings.stretch)
+    for lamp in LAMPS:
+        if lamp in listed.element:
+            continue
+        low, high = sorted(range_um)
+        lines = lamp_lines([lamp]).between(low - 0.1 * (high - low), high + 0.1 * (high - low))
+        matched = match(found[index], lines, linear_guess(*range_um), span, limits, settings.order or None)
+        if matched is not None and matched.rms_px <= settings.max_rms_px and matched.explained > 0.5:
+            return f"{lamp} ({matched.count} lines, rms {matched.rms_px:.3f} px)"
+    return ""
+
+
+def _at_length(master: Matched, last_px: float) -> Floats:
+    """Return the master's series re-expanded over 0 ... last_px."""
+    if last_px == master.last_px:
+        return master.coefficients
+    degree = master.coefficients.size - 1
+    x = (np.cos(np.pi * np.arange(degree + 1) / max(degree, 1)) + 1) / 2 * last_px
+    return np.asarray(chebyshev.chebfit(to_u(x, 0.0, last_px), master.wavelengths(x), degree))
+
+
+def _judge(found: Detected, matched: Matched | None, settings: ArcSettings) -> TraceSolution:
+    usable = int(found.usable.sum())
+    if matched is None:
+        saturated = int((found.state == int(kernel.SATURATED)).sum())
+        note = f", {saturated} saturated" if saturated else ""
+        return TraceSolution("FAILED", f"{usable} usable lines{note}, no match better than chance", found, None)
+    if matched.rms_px > settings.max_rms_px:
+        reason = f"rms {matched.rms_px:.2f} px of {matched.count} lines, above {settings.max_rms_px:g}"
+        return TraceSolution("FAILED", reason, found, None)
+    return TraceSolution("OK", "", found, matched)
+
+
+def _rescue(
+    traces: list[TraceSolution], listed: LineList, spectra: Spectra, settings: ArcSettings
+) -> list[TraceSolution]:
+    """Give traces with few lines their neighbours' shape, with a shift and, if lines allow, a scale of their own."""
+    good = [index for index, trace in enumerate(traces) if trace.status == "OK"]
+    if not good:
+        raise ArcError(f"none of {len(traces)} traces has a fit better than {settings.max_rms_px:g} px")
+    out = list(traces)
+    for index, trace in enumerate(traces):
+        if trace.status == "OK":
+            continue
+        if not trace.found.usable.any():
+            out[index] = replace(trace, reason=trace.reason or "no lines")
+            continue
+        order = np.argsort(np.hypot(*(spectra.place[good] - spectra.place[index]).T), kind="stable")[:9]
+        helpers = [traces[good[k]].matched for k in order]
+        shape = _median_shape([one for one in helpers if one is not None], float(spectra.length[index] - 1))
+        moved = _shift_and_scale(trace.found, listed, shape, _limits_of(helpers, settings))
+        if moved is not None:
+            reason = f"{moved.count} lines: shape of its neighbours"
+            out[index] = TraceSolution("SHIFTED", reason, trace.found, moved)
+    return out
+
+
+def _limits_of(helpers: Sequence[Matched | None], settings: ArcSettings) -> float:
+    """Return how far a trace may be from its neighbours' median [px]: three times as far as they are."""
+    good = [one for one in helpers if one is not None]
+    per_px = float(np.median([abs(one.dispersion(np.array([one.last_px / 2]))[0]) for one in good]))
+    starts = np.array([one.coefficients[0] for one in good]) / per_px
+    spread = 1.4826 * float(np.median(np.abs(starts - np.median(starts))))
+    return float(np.clip(3 * spread, 1.0, settings.stagger_px + 1))
+
+
+def _median_shape(helpers: Sequence[Matched], last_px: float) -> Matched:
+    size = max(one.coefficients.size for one in helpers)
+    series = [np.pad(_at_length(one, last_px), (0, size - one.coefficients.size)) for one in helpers]
+    return replace(helpers[0], coefficients=np.median(series, axis=0), first_px=0.0, last_px=last_px)
+
+
+def _shift_and_scale(found: Detected, listed: LineList, shape: Matched, reach_px: float) -> Matched | None:
+    """Move a shape onto the lines: by a shift alone, and with three lines or more by a scale too.
+
+    One line is enough only where neighbours say to two pixels where it must be.
+    """
+    um_per_px = float(abs(shape.dispersion(np.array([shape.last_px / 2]))[0]))
+    usable = np.flatnonzero(found.usable)
+    best, most = None, (0, 0.0)
+    for shift in np.arange(-np.ceil(reach_px), np.ceil(reach_px) + 0.5, 0.5) * um_per_px:
+        moved = replace(shape, coefficients=shape.coefficients + np.eye(1, shape.coefficients.size)[0] * shift)
+        pairs = _nearest(moved, found, listed, 1.0 * um_per_px, usable)
+        away = listed.wavelength_um[pairs[1]] - moved.wavelengths(found.x[pairs[0]])
+        merit = (pairs[0].size, -float(np.abs(away).sum()))
+        if pairs[0].size and merit > most:
+            best, most = (moved, pairs, away), merit
+    if best is None:
+        return None
+    moved, (lines, which), away = best
+    if lines.size < (1 if reach_px <= 2 else 3) or lines.size < 0.6 * usable.size:
+        return None
+    u = to_u(found.x[lines], moved.first_px, moved.last_px)
+    terms = 1 if lines.size >= 3 and np.ptp(u) > 0.5 else 0
+    correction = chebyshev.chebfit(u, away, terms)
+    coefficients = moved.coefficients.copy()
+    coefficients[: terms + 1] += correction
+    residual = (away - chebyshev.chebval(u, correction)) / um_per_px
+    rms = float(np.sqrt(np.mean(residual**2)))
+    if rms > ACCEPT_PX:
+        return None
+    used = np.ones(lines.size, bool)
+    return replace(
+        moved,
+        coefficients=coefficients,
+        lines=lines,
+        wavelength_um=listed.wavelength_um[which],
+        used=used,
+        rms_px=rms,
+        explained=lines.size / usable.size,
+    )
+
+
+def _nearest(
+    moved: Matched, found: Detected, listed: LineList, tolerance_um: float, usable: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pair lines with the strongest of the list within a tolerance."""
+    strong = listed.intensity >= 0.02 * listed.intensity.max()
+    choices = np.flatnonzero(strong)
+    predicted = moved.wavelengths(found.x[usable])
+    index = np.abs(listed.wavelength_um[choices] - predicted[:, None]).argmin(axis=1)
+    near = np.abs(listed.wavelength_um[choices[index]] - predicted) < tolerance_um
+    return usable[near], choices[index[near]]
+
+
+def share_with_neighbours(traces: Sequence[TraceSolution], place: Floats, count: int) -> list[TraceSolution]:
+    """Draw each coefficient to a plane through its neighbours', by its own error over their true scatter.
+
+    The highest term comes first; the lower ones are fitted again with it, and so on down. Traces that differ from
+    their neighbours by more than their errors, for whatever cause, stay as they are.
+    """
+    good = [i for i, trace in enumerate(traces) if trace.status == "OK" and trace.matched is not None]
+    if len(good) < 8:
+        return list(traces)
+    fits = [_Lines(traces[i]) for i in good]
+    near = _neighbours(place[good], min(count, len(good) - 1))
+    size = max(fit.size for fit in fits)
+    shared = np.zeros((len(good), size))
+    for term in range(size - 1, -1, -1):
+        own = np.array([fit.term(term, shared[i]) for i, fit in enumerate(fits)])
+        values, errors = own[:, 0], own[:, 1]
+        predicted = np.array([_plane(values, place[good], i, near[i]) for i in range(len(good))])
+        away = values - predicted
+        scatter = 1.4826 * float(np.median(np.abs(away)))
+        scatter2 = max(scatter**2 - float(np.median(errors**2)), 0.0)
+        weight = errors**2 / (errors**2 + scatter2 + 1e-30)
+        shared[:, term] = values + weight * (predicted - values)
+    out = list(traces)
+    for i, series in zip(good, shared, strict=True):
+        one = traces[i].matched
+        assert one is not None
+        updated = replace(one, coefficients=series)
+        x = traces[i].found.x[one.lines]
+        residual = (updated.wavelengths(x) - one.wavelength_um)[one.used] / np.abs(updated.dispersion(x))[one.used]
+        out[i] = replace(traces[i], matched=replace(updated, rms_px=float(np.sqrt(np.mean(residual**2)))))
+    return out
+
+
+class _Lines:
+    """The lines that a trace's fit used, to be fitted again with some terms held."""
+
+    def __init__(self, trace: TraceSolution) -> None:
+        one = trace.matched
+        assert one is not None
+        x = trace.found.x[one.lines][one.used]
+        self.size = one.coefficients.size
+        self._design = chebyshev.chebvander(to_u(x, one.first_px, one.last_px), self.size - 1)
+        self._wavelength_um = one.wavelength_um[one.used]
+        um_per_px = float(np.mean(np.abs(one.dispersion(x))))
+        self._sigma2 = (max(one.rms_px, 0.01) * um_per_px) ** 2 * x.size / max(x.size - self.size, 1)
+
+    def term(self, number: int, held: Floats) -> tuple[float, float]:
+        """Return a term and its error, fitted together with the lower ones; the higher are held."""
+        if number >= self.size:
+            return 0.0, 1.0  # a term that the fit never had: its neighbours' alone
+        above = self._design[:, number + 1 :] @ held[number + 1 : self.size]
+        design = self._design[:, : number + 1]
+        inverse = np.linalg.pinv(design.T @ design)
+        series = inverse @ (design.T @ (self._wavelength_um - above))
+        return float(series[number]), float(np.sqrt(max(inverse[number, number], 0.0) * self._sigma2))
+
+
+def _neighbours(where: Floats, count: int) -> NDArray[np.int64]:
+    near = np.empty((where.shape[0], count), np.int64)
+    for index in range(where.shape[0]):
+        distance = np.hypot(*(where - where[index]).T)
+        distance[index] = np.inf
+        closest = np.argpartition(distance, count - 1)[:count]
+        near[index] = closest[np.argsort(distance[closest], kind="stable")]
+    return near
+
+
+def _plane(values: Floats, where: Floats, index: int, near: NDArray[np.int64]) -> float:
+    """Predict a trace's value from a plane through its neighbours'."""
+    # Outliers among the neighbours are drawn in to three robust sigmas before the plane is laid.
+    middle = float(np.median(values[near]))
+    spread = 1.4826 * float(np.median(np.abs(values[near] - middle)))
+    calm = np.clip(values[near], middle - 3 * spread, middle + 3 * spread)
+    offset = where[near] - where[index]
+    varied = [k for k in (0, 1) if np.ptp(offset[:, k]) > 0]
+    design = np.column_stack([np.ones(near.size), offset[:, varied]])
+    return float(np.linalg.lstsq(design, calm, rcond=None)[0][0])
+
+
+def _residuals(index: int, trace: TraceSolution) -> tuple[Floats, Floats, Floats, Floats]:
+    one = trace.matched
+    if one is None:
+        empty = np.empty(0)
+        return empty, empty, empty, empty
+    x = trace.found.x[one.lines][one.used]
+    wavelength = one.wavelength_um[one.used]
+    residual = (one.wavelengths(x) - wavelength) / np.abs(one.dispersion(x))
+    return np.full(x.size, float(index)), x, wavelength, residual

@@ -1,0 +1,178 @@
+"""Extraction and resampling against slow float64 versions."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import norm
+
+from rtcal.kernels import extract as kernel
+
+
+def scene(ny=24, nx=18, seed=2):
+    rng = np.random.default_rng(seed)
+    data = rng.normal(10, 3, (ny, nx)).astype(np.float32)
+    variance = rng.uniform(1, 4, (ny, nx)).astype(np.float32)
+    dq = np.where(rng.uniform(size=(ny, nx)) < 0.1, 1, 0).astype(np.uint32)
+    dq[5, 5] |= 2
+    return data, variance, dq
+
+
+def run(data, variance, dq, sigma, half, weighted, y=((8.2, 0.03, 0.001), (15.6, -0.02, 0.0))):
+    count = len(y)
+    column, length = np.array([2, 0][:count]), np.array([12, 18][:count])
+    out = [np.empty((count, 18), t) for t in (np.float32, np.float32, np.uint32)]
+    kernel.extract(
+        data, variance, dq, np.uint32(1), column, length, np.array(y), np.full(count, sigma), np.full(count, half),
+        weighted, 0, count, *out,
+    )  # fmt: skip
+    return column, length, np.array(y), *out
+
+
+def rows_inside(centre, half):
+    rows = np.arange(24)
+    return rows, np.clip(np.minimum(rows + 0.5, centre + half) - np.maximum(rows - 0.5, centre - half), 0, 1)
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+@pytest.mark.parametrize(("sigma", "half"), [(1.1, 3.0), (0.0, 1.5)])
+def test_extraction_is_the_formula(sigma, half, weighted):
+    data, variance, dq = scene()
+    column, length, y, flux, flux_var, flux_dq = run(data, variance, dq, sigma, half, weighted)
+    for i in range(2):
+        for t in range(18):
+            if t >= length[i]:
+                assert np.isnan(flux[i, t])
+                assert flux_dq[i, t] == 1
+                continue
+            x, centre = column[i] + t, y[i] @ (1, t, t * t)
+            rows, inside = rows_inside(centre, half)
+            if sigma:
+                share = norm.cdf(rows + 0.5, centre, sigma) - norm.cdf(rows - 0.5, centre, sigma)
+            else:
+                share = inside / (2 * half)
+            use = (inside > 0) & (dq[:, x] & 1 == 0)
+            d, v, p = data[use, x].astype(float), variance[use, x].astype(float), share[use]
+            if weighted:
+                norm_ = (p**2 / v).sum()
+                expected, noise = (p * d / v).sum() / norm_, 1 / norm_
+            else:
+                scale = share[inside > 0].sum() / p.sum()
+                expected, noise = scale * (inside[use] * d).sum(), scale**2 * (inside[use] ** 2 * v).sum()
+            assert flux[i, t] == pytest.approx(expected, rel=1e-5)
+            assert flux_var[i, t] == pytest.approx(noise, rel=1e-5)
+            assert flux_dq[i, t] == np.bitwise_or.reduce(dq[use, x])
+
+
+def test_light_of_the_profile_comes_out_whole_also_past_a_bad_pixel():
+    centre, sigma = 11.3, 1.0
+    rows = np.arange(24)
+    profile = norm.cdf(rows + 0.5, centre, sigma) - norm.cdf(rows - 0.5, centre, sigma)
+    data = np.repeat((500 * profile)[:, None], 18, axis=1).astype(np.float32)
+    dq = np.zeros(data.shape, np.uint32)
+    dq[12, 7] = 1
+    data[12, 7] = np.nan
+    for weighted in (True, False):
+        flux = run(data, np.ones_like(data), dq, sigma, 5.0, weighted, y=((centre, 0.0, 0.0),))[3]
+        np.testing.assert_allclose(flux[0, :12], 500, rtol=1e-4)
+
+
+def test_where_no_row_is_usable_there_is_no_value():
+    data, variance, dq = scene()
+    dq[:] = 1
+    for weighted in (True, False):
+        *_, flux, _, flux_dq = run(data, variance, dq, 1.0, 2.0, weighted)
+        assert np.isnan(flux).all()
+        assert (flux_dq == 1).all()
+
+
+def resample(flux, edges, origin, step, bins, variance=None, dq=None):
+    flux = np.atleast_2d(np.asarray(flux, np.float32))
+    edges = np.atleast_2d(edges)
+    variance = np.ones_like(flux) if variance is None else np.atleast_2d(variance).astype(np.float32)
+    dq = np.zeros(flux.shape, np.uint32) if dq is None else np.atleast_2d(dq).astype(np.uint32)
+    out = [np.empty((flux.shape[0], bins), t) for t in (np.float32, np.float32, np.uint32)]
+    rising = edges[:, 1] > edges[:, 0]
+    kernel.resample(flux, variance, dq, edges, rising, origin, step, 0, flux.shape[0], *out, np.empty(bins))
+    return [array[0] if array.shape[0] == 1 else array for array in out]
+
+
+def oracle(flux, edges, origin, step, bins):
+    out, covered = np.zeros(bins), np.zeros(bins)
+    for i, value in enumerate(flux):
+        low, high = sorted(edges[i : i + 2])
+        for j in range(bins):
+            overlap = max(0.0, min(high, origin + (j + 0.5) * step) - max(low, origin + (j - 0.5) * step))
+            out[j] += value * overlap / (high - low)
+            covered[j] += overlap / step
+    return np.where(covered < 0.5, np.nan, out / np.where(covered < 0.999999, np.maximum(covered, 1e-9), 1))
+
+
+@pytest.mark.parametrize("direction", [1, -1])
+def test_resampling_is_the_overlap(direction):
+    rng = np.random.default_rng(5)
+    edges = 1.5 + np.cumsum(rng.uniform(0.8e-3, 1.2e-3, 41))[::direction]
+    flux = rng.uniform(0, 100, 40)
+    out, _, dq = resample(flux, edges, 1.495, 1.1e-3, 50)
+    np.testing.assert_allclose(out, oracle(flux, edges, 1.495, 1.1e-3, 50), rtol=2e-6)
+    assert ((dq == 1) == np.isnan(out)).all()
+
+
+@given(
+    st.lists(st.floats(0, 1000), min_size=20, max_size=40),
+    st.floats(0.3, 3.0),
+    st.floats(-0.5, 0.5),
+    st.booleans(),
+)
+def test_all_light_arrives_and_nothing_else(values, ratio, phase, falling):
+    n = len(values)
+    edges = np.arange(n + 1.0)[:: -1 if falling else 1].copy()
+    bins = int(n / ratio) + 6
+    out, *_ = resample(values, edges, -2 * ratio + phase, ratio, bins)
+    covered = np.nan_to_num(out.astype(float))
+    # The ends' bins are covered in part and scaled to the whole; what lies between holds all light.
+    centre = -2 * ratio + phase + ratio * np.arange(bins)
+    low, high = centre - ratio / 2, centre + ratio / 2
+    part = np.clip(np.minimum(high, n) - np.maximum(low, 0), 0, None) / ratio
+    kept = np.isfinite(out)
+    in_order = np.asarray(values, np.float32)[:: -1 if falling else 1]
+    lost = sum(
+        in_order[i] * max(0, min(i + 1, high[j]) - max(i, low[j]))
+        for j in np.flatnonzero(~kept & (part > 0))
+        for i in range(n)
+    )
+    assert (covered * part).sum() + lost == pytest.approx(np.sum(values, dtype=float), rel=1e-5, abs=1e-3)
+
+
+def test_a_line_keeps_its_place():
+    x = np.arange(64)
+    centre, sigma = 30.37, 0.9
+    flux = 1000 * (norm.cdf(x + 0.5, centre, sigma) - norm.cdf(x - 0.5, centre, sigma))
+    out, *_ = resample(flux, np.arange(65) - 0.5, 0.31, 1.0, 64)
+    kept = np.isfinite(out)
+    moment = (out[kept] * (0.31 + x[kept])).sum() / out[kept].sum()
+    assert moment == pytest.approx(centre, abs=0.02)
+
+
+def test_flags_follow_where_a_pixel_covers_more_than_a_tenth_and_variance_goes_with_the_square():
+    edges = np.arange(11.0) - 0.5
+    dq = np.zeros(10, np.uint32)
+    dq[4], dq[7] = 2, 1
+    out, variance, flags = resample(np.ones(10), edges, 0.05, 1.0, 9, dq=dq)
+    assert [int(flag) for flag in flags] == [0, 0, 0, 0, 2, 0, 0, 1, 0]
+    assert variance[1] == pytest.approx(0.95**2 + 0.05**2, rel=1e-5)
+    assert np.isnan(out[7])
+    out, _, flags = resample(np.ones(10), edges, 0.3, 1.0, 9, dq=dq)
+    assert flags[3] == 2
+    assert flags[4] == 2
+    assert out[6] == pytest.approx(1.0)  # the part that is missing is made up for
+
+
+def test_pixels_that_stand_alone_are_found_and_lines_are_not():
+    y, x = np.mgrid[0:20, 0:20]
+    data = (200 * np.exp(-((x - 10.4) ** 2 + (y - 9.7) ** 2) / 2 / 0.8**2)).astype(np.float32)
+    data[3, 4] = 90.0
+    isolated = np.zeros(data.shape, bool)
+    kernel.find_isolated(data, np.ones_like(data), 3.0, 5.0, 0, 20, isolated)
+    assert isolated.sum() == 1
+    assert isolated[3, 4]
