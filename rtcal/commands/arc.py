@@ -21,9 +21,10 @@ from rtcal.commands.common import (
     say,
 )
 from rtcal.commands.refs_common import print_rows
-from rtcal.commands.refs_make import PEDIGREES
+from rtcal.commands.refs_make_common import PEDIGREES
 from rtcal.config import Settings
 from rtcal.errors import UsageError
+from rtcal.refmake.plots import check_plot
 from rtcal.spectrograph.arc import ArcSettings, ArcSolution, Spectra, solve
 from rtcal.spectrograph.arcfile import read_arc, read_traces, write_arc
 from rtcal.spectrograph.arcframes import ArcFrame, load_frames, load_spectra, spectra_of
@@ -94,6 +95,8 @@ def solve_(
         rtcal arc solve spectrum.fits --spectrum 3 --lamps Ar --lines my_lines.dat --wave-range 1.10 1.54 --out o5.fits
     """
     _check(out, overwrite, pedigree, medium, wave_range)
+    picture = plot or out.with_suffix(".png")
+    check_plot(picture, overwrite)
     elements = [name.strip().capitalize() for name in lamps.split(",") if name.strip()]
     listed, said = _lines(lines, elements, cast(Medium, medium))
     for line in said:
@@ -109,9 +112,8 @@ def solve_(
     write_arc(
         out, solution, where, shape, header, elements, start, history, pedigree=pedigree.upper(), overwrite=overwrite
     )
-    picture = plot or out.with_suffix(".png")
     summary = f"{len(solution.solved)} of {len(where)} traces, order {solution.order}, {_figures(solution)}"
-    plot_residuals(picture, solution, f"{out.name}: {summary}")
+    plot_residuals(picture, solution, where.middle_y, f"{out.name}: {summary}")
     if as_json:
         json.dump(_answer(out, picture, solution, where, how), sys.stdout, indent=1)
         sys.stdout.write("\n")

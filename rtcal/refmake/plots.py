@@ -2,11 +2,15 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rtcal.errors import RtcalError, UsageError
 from rtcal.refmake.gain import Gain
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MOST_CURVES = 64
 
@@ -60,6 +64,17 @@ def plot_gain(gain: Gain, path: Path) -> None:
     values, errors = zip(*((channel.gain_e_per_dn, channel.gain_err) for channel in gain.channels), strict=True)
     axes["gains"].errorbar(numbers, values, np.nan_to_num(errors), fmt="o", markersize=4)
     axes["gains"].set(xlabel="output channel", ylabel="gain [e-/DN]")
+    save_figure(figure, path)
+
+
+def save_figure(figure: "Figure", path: Path) -> None:
+    """Write a plot, in one step.
+
+    Raises
+    ------
+    RtcalError
+        If the file cannot be written.
+    """
     temporary = path.with_name(f".{path.stem}.part.png")
     try:
         figure.savefig(temporary, dpi=120)

@@ -1,62 +1,48 @@
-"""A picture of an arc's residuals, drawn without any plotting library."""
+"""A picture of an arc's residuals."""
 
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
 
-from rtcal.errors import RtcalError
+from rtcal.refmake.plots import save_figure
 from rtcal.spectrograph.arc import ArcSolution
 from rtcal.spectrograph.linelists import Floats
 
-SIZE = (1000, 640)
-_MARGIN = (70, 30)
-_INK, _GRID, _POINT, _ZERO = "#222222", "#dddddd", "#1f5fa8", "#b03030"
 
+def plot_residuals(path: Path, solution: ArcSolution, middle_y: Floats, title: str) -> None:
+    """Draw the residuals of all lines used [px]: over the detector, by wavelength, and how many of which size.
 
-def plot_residuals(path: Path, solution: ArcSolution, title: str) -> None:
-    """Draw the residuals of all lines used [px], against position above and against wavelength below.
+    Parameters
+    ----------
+    path
+        The PNG.
+    solution
+        The arc.
+    middle_y
+        Row of each trace.
+    title
+        Above the picture.
 
     Raises
     ------
     RtcalError
         If the picture cannot be written.
     """
-    _, x, wavelength, residual = solution.residuals()
-    picture = Image.new("RGB", SIZE, "white")
-    draw = ImageDraw.Draw(picture)
-    draw.text((_MARGIN[0], 8), title, fill=_INK)
-    half = SIZE[1] // 2
-    limit = float(np.clip(np.percentile(np.abs(residual), 99.5) * 1.2, 0.02, 2.0)) if residual.size else 0.1
-    _panel(draw, (30, half - 40), x, residual, limit, "position [px]")
-    _panel(draw, (half + 20, SIZE[1] - 40), wavelength, residual, limit, "wavelength [um, vacuum]")
-    try:
-        picture.save(path)
-    except (OSError, ValueError) as error:
-        raise RtcalError(f"{path}: the plot cannot be written: {error}") from error
+    from matplotlib.figure import Figure  # half a second to import, for this alone
 
-
-def _panel(
-    draw: ImageDraw.ImageDraw, rows: tuple[int, int], across: Floats, residual: Floats, limit: float, label: str
-) -> None:
-    left, right = _MARGIN[0], SIZE[0] - _MARGIN[1]
-    top, bottom = rows
-    low, high = (float(across.min()), float(across.max())) if across.size else (0.0, 1.0)
-    span = high - low or 1.0
-
-    def place(value: float, away: float) -> tuple[float, float]:
-        return left + (value - low) / span * (right - left), (top + bottom) / 2 - away / limit * (bottom - top) / 2
-
-    for tick in np.linspace(-limit, limit, 5):
-        y = place(low, float(tick))[1]
-        draw.line((left, y, right, y), fill=_ZERO if abs(tick) < limit / 100 else _GRID)
-        draw.text((8, y - 6), f"{tick:+.3f}", fill=_INK)
-    for tick in np.linspace(low, high, 6):
-        x = place(float(tick), 0)[0]
-        draw.line((x, bottom, x, bottom + 4), fill=_INK)
-        draw.text((x - 18, bottom + 6), f"{tick:.4g}", fill=_INK)
-    draw.rectangle((left, top, right, bottom), outline=_INK)
-    draw.text((right - 7 * len(label), bottom + 20), label, fill=_INK)
-    for value, away in zip(across, residual, strict=True):
-        x, y = place(float(value), float(np.clip(away, -limit, limit)))
-        draw.ellipse((x - 1.5, y - 1.5, x + 1.5, y + 1.5), fill=_POINT)
+    traces, x, wavelength, residual = solution.residuals()
+    limit = float(np.clip(np.percentile(np.abs(residual), 99) * 1.3, 0.02, 1.0)) if residual.size else 0.1
+    figure = Figure(figsize=(10, 8), layout="constrained")
+    figure.suptitle(title)
+    axes = figure.subplot_mosaic([["detector", "detector"], ["wavelength", "sizes"]], width_ratios=[3, 1])
+    dots = axes["detector"].scatter(
+        x, middle_y[traces], c=residual, s=8, cmap="coolwarm", vmin=-limit, vmax=limit, linewidths=0
+    )
+    figure.colorbar(dots, ax=axes["detector"], label="fit less list [px]")
+    axes["detector"].set(xlabel="position along the trace [px]", ylabel="row of the trace [px]")
+    axes["wavelength"].plot(wavelength, residual, ".", markersize=3)
+    axes["wavelength"].axhline(0, color="black", linewidth=0.7)
+    axes["wavelength"].set(xlabel="wavelength [um, vacuum]", ylabel="fit less list [px]", ylim=(-limit, limit))
+    axes["sizes"].hist(residual, bins=np.linspace(-limit, limit, 41).tolist(), orientation="horizontal")
+    axes["sizes"].set(xlabel="lines", ylim=(-limit, limit))
+    save_figure(figure, path)
