@@ -85,6 +85,11 @@ class TelemetrySettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Table `[telemetry]`."""
 
     keys: str
+    history_s: Seconds
+    settle_s: Annotated[float, Meta(ge=0, le=60)]
+    exclude: list[str]
+    exclude_types: list[str]
+    rules: dict[str, str]
 
 
 class ProductSettings(Struct, frozen=True, forbid_unknown_fields=True):

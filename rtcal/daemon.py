@@ -19,6 +19,7 @@ import rtcal
 from refcache import ReferenceStore, Watcher
 from rtcal.bands import Bands
 from rtcal.config import Settings
+from rtcal.joined import Monitor, make_history
 from rtcal.pipeline import Pipeline
 from rtcal.reduce import pipeline_settings
 from rtcal.warmup import compile_kernels
@@ -40,6 +41,7 @@ from streams.messages import (
 )
 from streams.sinks import Sink, ZmqSink
 from streams.sources import Source
+from streams.telemetry_keys import load_keys
 
 log = logging.getLogger(__name__)
 
@@ -72,9 +74,9 @@ class Daemon:
 
     Notes
     -----
-    `counters`, which the heartbeat adds to those of the source and of the writer: `reads` and `events` given to
-    a detector, `received_<kind>` for kinds that are no input, `dropped_no_detector` (a read of detector ALL) and
-    `dropped_unknown_detector` (beyond the most detectors that are served).
+    `counters`, which the heartbeat adds to those of the source, the writer and the telemetry: `reads` and `events`
+    (steps of the sequence) given to a detector, `received_<kind>` for kinds that are no input, `dropped_no_detector`
+    (a read of detector ALL) and `dropped_unknown_detector` (beyond the most detectors that are served).
     """
 
     def __init__(
@@ -96,6 +98,8 @@ class Daemon:
         self._previews = previews
         self._clock = clock
         self._bands = Bands(settings.daemon.threads)
+        self._telemetry = make_history(settings.telemetry, load_keys(settings.telemetry.keys))
+        Monitor(settings.telemetry, self._telemetry)  # a rule that cannot be read is said at the start
         self._workers: dict[tuple[str, str], Worker] = {}
         self._started_ns = clock.tai_ns()
         self._next_beat_s = clock.monotonic_s()
@@ -160,7 +164,9 @@ class Daemon:
             if worker is not None:
                 self.counters["reads"] += 1
                 worker.put(message)
-        elif isinstance(message, Observe | Telemetry):
+        elif isinstance(message, Telemetry):
+            self._telemetry.take(message)  # not to the workers' queues: a thousand events must not cost a read
+        elif isinstance(message, Observe):
             self.counters["events"] += 1
             self._announce(message)
             for name, worker in self._workers.items():
@@ -197,7 +203,8 @@ class Daemon:
 
     def _new_worker(self, detector: str) -> Worker:
         daemon = self._settings.daemon
-        pipeline = Pipeline(pipeline_settings(self._settings), self._references, self._bands, self._clock)
+        monitor = Monitor(self._settings.telemetry, self._telemetry)
+        pipeline = Pipeline(pipeline_settings(self._settings), self._references, self._bands, self._clock, monitor)
         return Worker(
             detector,
             pipeline,
@@ -218,7 +225,7 @@ class Daemon:
             self._previews.send(message)
 
     def _beat(self, state: Literal["running", "stopping"]) -> None:
-        counters = self.counters + self._source.counters
+        counters = self.counters + self._source.counters + self._telemetry.counters
         problems = [*self._references.problems, *self.problems]
         if self._writer is not None:
             counters += self._writer.counters

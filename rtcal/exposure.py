@@ -78,6 +78,7 @@ class Ramp:
         self.times_ns: list[int] = []
         self.timeline = Timeline()
         self.rejected = 0
+        self.excluded: list[int] = []
         self.last: RawImage | None = None
 
     def append(self, read: Read) -> None:
@@ -92,7 +93,12 @@ class Ramp:
     @property
     def lost(self) -> int:
         """Reads that should have come before the latest one, and did not."""
-        return max(self.reads, default=-1) + 1 - len(self.reads) - self.rejected
+        return self.reads_so_far - len(self.reads) - self.rejected - len(self.excluded)
+
+    @property
+    def reads_so_far(self) -> int:
+        """Reads of the ramp up to the latest one that came, used or left out."""
+        return max([-1, *self.reads, *self.excluded]) + 1
 
     @property
     def length_s(self) -> float:
@@ -103,7 +109,7 @@ class Ramp:
     def is_complete(self) -> bool:
         """True once every planned read has come or the last one has."""
         planned = self.opening.reads_planned
-        return planned > 0 and max(self.reads, default=-1) + 1 >= planned
+        return planned > 0 and self.reads_so_far >= planned
 
 
 class Exposure:
@@ -137,6 +143,7 @@ class Exposure:
         self._first_ns = self._last_ns = opening.header.time_ns
         self._whole = True
         self.last_ramp_index = opening.header.ramp
+        self._excluded: list[int] = []
         buffers.sums.clear()
 
     def add(self, read: Read) -> None:
@@ -162,12 +169,26 @@ class Exposure:
         else:
             self._add_to(self.ramp, read)
 
+    def exclude(self, header: ReadHeader) -> None:
+        """Leave out a read that came: it is in no sum, and not among the lost."""
+        self.counts["excluded"] += 1
+        if self.ramp is None:
+            if header.ramp != self.last_ramp_index:
+                self._excluded.clear()
+            self.last_ramp_index = header.ramp
+            self._excluded.append(header.read)
+        else:
+            self.ramp.excluded.append(header.read)
+
     def _reject(self) -> None:
         if self.ramp is not None:
             self.ramp.rejected += 1
 
     def _open_ramp(self, read: Read) -> None:
         self.ramp = Ramp(read.header)
+        if read.header.ramp == self.last_ramp_index:
+            self.ramp.excluded = self._excluded
+        self._excluded = []
         self.last_ramp_index = read.header.ramp
         steps.start_ramp(self._buffers.planes, read.data, self._bands, ends=self.plan.mode != "utr")
         self._take(self.ramp, read)
@@ -237,8 +258,8 @@ class Exposure:
         if ramp is None:
             return
         planned = ramp.opening.reads_planned
-        expected = max(ramp.reads) + 1 if aborted or not planned else planned
-        lost = max(expected - len(ramp.reads) - ramp.rejected, 0)
+        expected = ramp.reads_so_far if aborted or not planned else planned
+        lost = max(expected - len(ramp.reads) - ramp.rejected - len(ramp.excluded), 0)
         self._whole = self._whole and not aborted and lost == 0 and ramp.rejected == 0
         self.counts.update(used=len(ramp.reads), lost=lost, rejected=ramp.rejected)
         planes, sums, gain = self._buffers.planes, self._buffers.sums, self.plan.detector.gain_e_per_dn
@@ -309,6 +330,7 @@ class Exposure:
             reads_used=self.counts["used"],
             reads_lost=self.counts["lost"],
             reads_rejected=self.counts["rejected"],
+            reads_excluded=self.counts["excluded"],
             complete=self._whole and self.ramps >= opening.ramps_planned,
             final=final,
             gain_e_per_dn=detector.gain_e_per_dn,

@@ -18,6 +18,7 @@ from rtcal.calibration import Calibration
 from rtcal.config import CalibrationSettings, Detector, DetectorSettings, Mode, RampSettings, detector_of
 from rtcal.errors import ReadRejected
 from rtcal.exposure import Buffers, Exposure, Plan
+from rtcal.joined import Monitor, with_telemetry
 from rtcal.steps import Limits
 from streams.clock import Clock
 from streams.messages import (
@@ -94,14 +95,24 @@ class Pipeline:
         The pool of threads.
     clock
         For `published_ns` alone.
+    monitor
+        What telemetry says of the reads; None: there is none.
     """
 
-    def __init__(self, settings: PipelineSettings, references: References, bands: Bands, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: PipelineSettings,
+        references: References,
+        bands: Bands,
+        clock: Clock,
+        monitor: Monitor | None = None,
+    ) -> None:
         self.counters: Counter[str] = Counter()
         self._settings = settings
         self._references = references
         self._bands = bands
         self._clock = clock
+        self._monitor = monitor
         self._order = Resequencer(settings.hold_reads)
         self._exposure: Exposure | None = None
         self._buffers: Buffers | None = None
@@ -202,17 +213,30 @@ class Pipeline:
         if exposure is None or exposure.opening.exposure_id != header.exposure_id:
             yield from self._conclude()
             exposure = self._exposure = self._open(read)
+        if not self._add(exposure, read):
+            return
+        self._latest = header
+        if preview and exposure.ramp is not None:
+            yield self._preview(exposure, header)
+        if exposure.ramp is not None and exposure.ramp.is_complete:
+            yield from self._close_ramp(aborted=False)
+
+    def _add(self, exposure: Exposure, read: Read) -> bool:
+        """Put a read into the sums, or leave it out by a rule; False if it cannot be part of its ramp."""
+        judged = None if self._monitor is None else self._monitor.judge(read.header)
+        if judged is not None and judged.excluded:
+            self.counters["reads_excluded"] += 1
+            exposure.exclude(read.header)
+            return True
         try:
             exposure.add(read)
         except ReadRejected as rejected:
             self.counters[f"rejected_{rejected.cause}"] += 1
-            return
+            if self._monitor is not None and judged is not None:
+                self._monitor.forget(judged)
+            return False
         self.counters["reads_used"] += 1
-        self._latest = header
-        if preview:
-            yield self._preview(exposure, header)
-        if exposure.ramp is not None and exposure.ramp.is_complete:
-            yield from self._close_ramp(aborted=False)
+        return True
 
     def _is_over(self, header: ReadHeader) -> bool:
         """Tell whether the frame of the read's ramp is out already."""
@@ -254,6 +278,8 @@ class Pipeline:
         self._buffers = Buffers.fit_for(read, self._buffers)
         plan = self._plan(mode, detector, read)
         self._revision, self._final = 0, False
+        if self._monitor is not None:
+            self._monitor.start()
         self.counters["exposures"] += 1
         return Exposure(read, plan, self._calibration, self._buffers, self._bands)
 
@@ -285,6 +311,8 @@ class Pipeline:
     def _conclude(self) -> Iterator[Message]:
         """Close the exposure; its last frame goes out again as final where the ramps that were to follow never came."""
         exposure, self._exposure = self._exposure, None
+        if exposure is not None and not exposure.ramps and exposure.counts["excluded"]:
+            self.counters["exposures_excluded"] += 1  # no read is left that a frame could be made of
         if exposure is not None and exposure.ramps and not self._final:
             yield self._frame(exposure, final=True)
 
@@ -297,6 +325,8 @@ class Pipeline:
             final=final,
             published_ns=self._clock.tai_ns(),
         )
+        if self._monitor is not None:
+            frame = with_telemetry(frame, self._monitor)
         self._revision += 1
         self._final = final
         self.counters["frames"] += 1

@@ -13,7 +13,8 @@ from typing import Final
 import numpy as np
 from astropy.io import fits
 
-from streams.clock import NS, UNIX_EPOCH_MJD, iso_utc, tai_to_utc_ns
+from rtcal.telemetry_table import ascii_text, telemetry_cards, telemetry_table
+from streams.clock import iso_utc, tai_to_mjd
 from streams.errors import ImageError
 from streams.fits_images import write_image
 from streams.messages import Frame, FrameHeader, Provenance, Scalar
@@ -54,15 +55,19 @@ def frame_cards(frame: Frame) -> fits.Header:
         _add_setup(cards, key, value, {keyword for keyword, _, _ in own}, notes)
     for keyword, value, comment in own:
         _add(cards, keyword, value, comment, notes)
+    for keyword, value, comment in telemetry_cards(header.telemetry):
+        if keyword not in cards and not _STRUCTURE.fullmatch(keyword):
+            _add(cards, keyword, value, comment, notes)
     for note in [*header.notes, *notes]:
-        cards.add_history(_ascii(note))
+        cards.add_history(ascii_text(note))
     return cards
 
 
 def write_frame(frame: Frame, directory: Path) -> Path:
     """Write a frame, replacing an earlier one of the same name in one step; return its path.
 
-    Extensions: DATA, ERR, DQ, SATREAD (uint16), REFERENCES, DQ_DEF; the directory is made if it is missing.
+    Extensions: DATA, ERR, DQ, SATREAD (uint16), REFERENCES, TELEM (where there is telemetry), DQ_DEF; the directory is
+    made if it is missing.
 
     Raises
     ------
@@ -73,8 +78,15 @@ def write_frame(frame: Frame, directory: Path) -> Path:
     path = directory / file_name(frame.header)
     saturated = fits.ImageHDU(np.array(frame.saturated_from, dtype=np.uint16), name="SATREAD")
     references = _reference_table(frame.header.references)
+    telemetry = [telemetry_table(frame.header.telemetry)] if frame.header.telemetry else []
     write_image(
-        path, frame_cards(frame), frame.data, frame.err, frame.dq, extra=[saturated, references], overwrite=True
+        path,
+        frame_cards(frame),
+        frame.data,
+        frame.err,
+        frame.dq,
+        extra=[saturated, references, *telemetry],
+        overwrite=True,
     )
     return path
 
@@ -129,8 +141,8 @@ def _own_cards(header: FrameHeader) -> list[tuple[str, Scalar, str]]:
         ("TIMESYS", "UTC", "scale of dates and MJD"),
         ("DATE-OBS", iso_utc(begin), "start of the first read"),
         ("DATE-END", iso_utc(end), "start of the last read"),
-        ("MJD-OBS", _mjd(begin), "[d] start of the first read"),
-        ("MJD-END", _mjd(end), "[d] start of the last read"),
+        ("MJD-OBS", tai_to_mjd(begin), "[d] start of the first read"),
+        ("MJD-END", tai_to_mjd(end), "[d] start of the last read"),
         ("TAI-BEG", begin, "[ns] first read, TAI since 1970"),
         ("TAI-END", end, "[ns] last read, TAI since 1970"),
         ("EFFINTTM", header.effective_s, "[s] first to last read, all ramps"),
@@ -142,6 +154,7 @@ def _own_cards(header: FrameHeader) -> list[tuple[str, Scalar, str]]:
         ("NREADS", header.reads_used, "reads used"),
         ("NRDLOST", header.reads_lost, "reads lost"),
         ("NRDREJ", header.reads_rejected, "reads rejected"),
+        ("NRDEXCL", header.reads_excluded, "reads left out by a rule"),
         ("COMPLETE", header.complete, "all planned reads are in"),
         ("FINAL", header.final, "no further ramp expected"),
         ("GAIN", header.gain_e_per_dn, "[electron/adu]"),
@@ -178,7 +191,7 @@ def _reference_table(references: list[Provenance]) -> fits.BinTableHDU:
     }
     columns = {}
     for name, values in texts.items():
-        clean = [_ascii(value) for value in values]
+        clean = [ascii_text(value) for value in values]
         columns[name] = fits.Column(name, f"{max([1, *map(len, clean)])}A", array=np.array(clean, dtype=np.bytes_))
     ages = np.array([math.nan if item.age_s is None else item.age_s for item in references], dtype=np.float64)
     columns["AGE"] = fits.Column("AGE", "D", unit="s", array=ages)
@@ -188,10 +201,6 @@ def _reference_table(references: list[Provenance]) -> fits.BinTableHDU:
 
 def _applied(item: Provenance) -> bool:
     return item.status in ("OK", "STALE")
-
-
-def _mjd(tai_ns: int) -> float:
-    return UNIX_EPOCH_MJD + tai_to_utc_ns(tai_ns) / (86_400 * NS)
 
 
 def _add_setup(cards: fits.Header, key: str, value: Scalar, taken: set[str], notes: list[str]) -> None:
@@ -215,13 +224,9 @@ def _add(cards: fits.Header, keyword: str, value: Scalar, comment: str, notes: l
     if isinstance(value, float) and not math.isfinite(value):
         notes.append(f"{keyword} has no card: it was {value}")
         return
-    clean = _ascii(value) if isinstance(value, str) else value
+    clean = ascii_text(value) if isinstance(value, str) else value
     if clean != value:
         notes.append(f"{keyword} was {value!a}")
     card = fits.Card(keyword, clean)
     room = fits.Card.length - len(card.image.rstrip()) - len(" / ")
     cards.set(keyword, clean, comment if len(comment) <= room else "")
-
-
-def _ascii(text: str) -> str:
-    return "".join(character if " " <= character <= "~" else "?" for character in text)

@@ -1,14 +1,17 @@
 """The same pipeline offline: a recording or FITS reads in, frames out, nothing dropped."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from rtcal.bands import Bands
 from rtcal.config import Settings
+from rtcal.joined import Monitor, make_history
 from rtcal.pipeline import Pipeline, PipelineSettings, References
 from streams.clock import Clock
-from streams.messages import Frame, Message, Read
+from streams.messages import Frame, Message, Read, Telemetry
 from streams.sources import Source
+from streams.telemetry_keys import load_keys
 
 
 def pipeline_settings(settings: Settings) -> PipelineSettings:
@@ -36,19 +39,31 @@ class Reducer:
         The pool of threads.
     clock
         For `published_ns` alone.
+    exclude
+        Rules that leave reads out, besides those of the configuration.
+
+    Raises
+    ------
+    UsageError
+        If a rule cannot be read.
 
     Notes
     -----
     Messages go to the pipelines by the rules of the daemon; `dropped_no_detector` counts reads of detector ALL.
     """
 
-    def __init__(self, settings: Settings, references: References, bands: Bands, clock: Clock) -> None:
+    def __init__(
+        self, settings: Settings, references: References, bands: Bands, clock: Clock, exclude: Sequence[str] = ()
+    ) -> None:
         self._counters: Counter[str] = Counter()
         self.pipelines: dict[tuple[str, str], Pipeline] = {}
         self._settings = pipeline_settings(settings)
         self._references = references
         self._bands = bands
         self._clock = clock
+        self._telemetry = make_history(settings.telemetry, load_keys(settings.telemetry.keys))
+        self._new_monitor = partial(Monitor, settings.telemetry, self._telemetry, exclude)
+        self._new_monitor()  # a rule that cannot be read is said at once
 
     def frames(self, source: Source, on_message: Callable[[Message], None] | None = None) -> Iterator[Frame]:
         """Yield the frames of a source's reads; ramps that are open at its end come out as they are.
@@ -72,12 +87,15 @@ class Reducer:
     @property
     def counters(self) -> Counter[str]:
         """The counters of all detectors together."""
-        total = Counter(self._counters)
+        total = self._counters + self._telemetry.counters
         for pipeline in self.pipelines.values():
             total.update(pipeline.status().counters)
         return total
 
     def _frames_of(self, message: Message) -> Iterator[Frame]:
+        if isinstance(message, Telemetry):
+            self._telemetry.take(message)
+            return
         for pipeline in self._concerned(message):
             yield from _only_frames(pipeline.process(message, preview=False))
 
@@ -89,7 +107,9 @@ class Reducer:
                 self._counters["dropped_no_detector"] += 1
                 return []
             if name not in self.pipelines:
-                self.pipelines[name] = Pipeline(self._settings, self._references, self._bands, self._clock)
+                self.pipelines[name] = Pipeline(
+                    self._settings, self._references, self._bands, self._clock, self._new_monitor()
+                )
         elif header.detector == "ALL":
             return list(self.pipelines.values())
         return [self.pipelines[name]] if name in self.pipelines else []

@@ -72,6 +72,11 @@ def mjd_to_tai_ns(mjd_utc: float, extra_s: float = 0.0) -> int:
     return utc_to_tai_ns(utc_ns) + round(extra_s * NS)
 
 
+def tai_to_mjd(tai_ns: int) -> float:
+    """Write a TAI instant as a Modified Julian Date in UTC; good to a microsecond."""
+    return UNIX_EPOCH_MJD + tai_to_utc_ns(tai_ns) / (86_400 * NS)
+
+
 def iso_utc(tai_ns: int) -> str:
     """Write a TAI instant as UTC, `YYYY-MM-DDThh:mm:ss.sss`."""
     instant = np.datetime64(tai_to_utc_ns(tai_ns), "ns")

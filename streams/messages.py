@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 VERSION = 1
 MAX_SIDE = 16384
+MAX_TELEMETRY_ROWS = 2048
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}\Z")]
 Id = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[\x21-\x7e]+\Z")]
@@ -28,6 +29,7 @@ Scalar = str | int | float | bool
 Values = Annotated[dict[Text, Scalar | list[Scalar] | None], Meta(max_length=256)]
 SetupKeys = Annotated[dict[Annotated[str, Meta(max_length=64)], Text | int | float | bool], Meta(max_length=128)]
 
+TelemetryStatus = Literal["OK", "AGE", "STALE", "SUSPECT", "MISSING"]
 RefStatus = Literal["OK", "STALE", "MISMATCH", "MISSING", "DUMMY", "NA"]
 ObserveName = Literal[
     "PrepareStart",
@@ -120,6 +122,27 @@ class Provenance(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     note: Text = ""
 
 
+class TelemetryRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one key of telemetry was at the middle of the exposure, or at a read."""
+
+    key: Annotated[str, Meta(max_length=256)]
+    """Its event."""
+    param: Annotated[str, Meta(max_length=256)]
+    """Its parameter; `*`: the median of all of the event."""
+    fits: Annotated[str, Meta(max_length=8)] = ""
+    """Its FITS keyword."""
+    time_ns: TimeNs | None = None
+    """Since when the value holds."""
+    value: Scalar | list[Scalar] | None = None
+    unit: Annotated[str, Meta(max_length=64)] = ""
+    age_s: float | None = None
+    status: TelemetryStatus
+    """OK; AGE: comes only when something changes; STALE; SUSPECT: out of its range; MISSING."""
+    ramp: Index | None = None
+    """Ramp and read that it is of; None: the middle of the exposure."""
+    read: Index | None = None
+
+
 class FrameHeader(_Header, frozen=True, kw_only=True, tag="frame"):
     """A reduced image; `time_ns` is its last read."""
 
@@ -156,6 +179,9 @@ class FrameHeader(_Header, frozen=True, kw_only=True, tag="frame"):
     crds_sha1: Annotated[str, Meta(max_length=40)] = ""
     software: Text = ""
     notes: Annotated[list[Text], Meta(max_length=64)] = []
+    reads_excluded: Index = 0
+    """Reads that a rule left out, not counted among the lost or rejected."""
+    telemetry: Annotated[list[TelemetryRow], Meta(max_length=MAX_TELEMETRY_ROWS)] = []
 
 
 class PreviewHeader(_Header, frozen=True, kw_only=True, tag="preview"):

@@ -35,7 +35,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Key:
     """One parameter of one event: `name` is `EVENT.parameter`, or the event alone for a median."""
 
@@ -148,7 +148,7 @@ class KeyTable:
         for name in names:
             instant = _instant(header.values.get(name), header.units.get(name, ""), scale)
             if instant is not None and abs(instant - header.time_ns) <= MAX_OFF_NS:
-                return instant
+                return max(instant, 0)
         return header.time_ns
 
     def values(self, header: TelemetryHeader) -> Iterator[tuple[Key, Value | None]]:

@@ -22,6 +22,7 @@ from streams.messages import (
     StatusHeader,
     Telemetry,
     TelemetryHeader,
+    TelemetryRow,
 )
 from streams.recording import frame_parts
 
@@ -29,6 +30,17 @@ GOLDEN = Path(__file__).parent / "streams" / "golden"
 TIME_NS = 1_928_473_200_123_456_789
 FRAME_NS = 720_000_000
 SETUP = {"DETECTOR": "IMG1", "FILTER": "H", "READMODE": "UTR", "XSIZE": 4, "SUBARRAY": "FULL"}
+LOOP = TelemetryRow(key="NFIRAOS.rtc.loop", param="ho", fits="AOLOOPHO", status="MISSING", ramp=1, read=0)
+ANGLE = TelemetryRow(
+    key="TCS.cmIRIS.positionAngle",
+    param="positionAngle",
+    fits="PA",
+    time_ns=TIME_NS,
+    value=12.5,
+    unit="deg",
+    age_s=0.25,
+    status="OK",
+)
 DARK = Provenance(reftype="DARK", status="OK", name="iris_dark_0001.fits", sha256="0f" * 32, age_s=3600.5)
 SKY = Provenance(reftype="SKY", status="MISSING", note="no rule covers FILTER=H")
 
@@ -126,6 +138,8 @@ def _frame() -> Frame:
         crds_sha1="ab" * 20,
         software="iris-rtcal 0.1.0",
         notes=["sky not subtracted"],
+        reads_excluded=2,
+        telemetry=[LOOP, ANGLE],
     )
     data = np.array([[1.5, np.nan], [-0.25, 1e6]], dtype="<f4")
     dq = np.array([[0, 1 << 31], [3, 1]], dtype="<u4")

@@ -62,6 +62,14 @@ def reduce(
     config: ConfigOption = None,
     override: OverrideOption = None,
     mode: ModeOption = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="RULE",
+            help="Leave out the reads of which RULE is true, e.g. 'LGSR0 < 0.08' or 'reads 3,7-9', or a rule's name in "
+            "[telemetry.rules]. Repeatable.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
@@ -74,6 +82,8 @@ def reduce(
         rtcal reduce night.mcap --out frames
 
         rtcal reduce ramps/sci_D --override dark=dark.fits --override sky=N/A --mode utr --out frames
+
+        rtcal reduce night.mcap --exclude poor_seeing --exclude 'reads 0' --out frames
     """
     start_logging(verbose)
     settings = load_settings(config, override=override, mode=mode)
@@ -84,7 +94,7 @@ def reduce(
         for problem in references.preload():
             say(f"references: {problem}")
         task = progress.add_task("messages", total=None)
-        reducer = Reducer(settings, references, bands, SystemClock())
+        reducer = Reducer(settings, references, bands, SystemClock(), exclude or ())
         for frame in reducer.frames(source, lambda _: progress.advance(task)):
             if frame.header.final or settings.products.every_ramp:
                 written.append(_write(frame, out))
@@ -105,7 +115,8 @@ def _write(frame: Frame, out: Path) -> dict[str, object]:
     header = frame.header
     path = write_frame(frame, out)
     lost = f", {header.reads_lost} LOST" if header.reads_lost else ""
-    say(f"{path}: {header.detector}, {header.mode.upper()}, {header.reads_used} reads{lost}")
+    excluded = f", {header.reads_excluded} left out" if header.reads_excluded else ""
+    say(f"{path}: {header.detector}, {header.mode.upper()}, {header.reads_used} reads{lost}{excluded}")
     for reference in doubtful(header.references):
         say(f"  {reference.reftype}: {reference.status} {reference.note}".rstrip())
     return {
@@ -115,5 +126,6 @@ def _write(frame: Frame, out: Path) -> dict[str, object]:
         "path": str(path),
         "reads_used": header.reads_used,
         "reads_lost": header.reads_lost,
+        "reads_excluded": header.reads_excluded,
         "references": {one.reftype: one.status for one in header.references},
     }

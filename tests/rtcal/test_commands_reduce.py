@@ -35,6 +35,7 @@ def test_a_ramp_as_a_process_becomes_a_frame_and_the_answer_is_json(tmp_path):
                 "path": str(out / "ramp_IMG1.fits"),
                 "reads_used": 5,
                 "reads_lost": 0,
+                "reads_excluded": 0,
                 "references": dict.fromkeys(REFTYPES, "MISSING")
                 | dict.fromkeys(("dark", "badpix", "sky", "flat"), "NA"),
             }
@@ -137,8 +138,8 @@ def test_no_frame_is_a_failure_and_the_json_says_why(command, tmp_path):
     path = write_recording(tmp_path / "night.mcap", [SAMPLES["observe"], SAMPLES["telemetry"]])
     code, out, err = command("reduce", path, "--out", tmp_path / "frames", "--json", *NO_REFERENCES)
     assert code == 1
-    assert json.loads(out) == {"frames": [], "counters": {"received": 2}}
-    assert err.splitlines()[-1] == "rtcal: no frame came out; counters: {'received': 2}"
+    assert json.loads(out) == {"frames": [], "counters": {"received": 2, "telemetry_events": 1}}
+    assert err.splitlines()[-1] == "rtcal: no frame came out; counters: {'received': 2, 'telemetry_events': 1}"
 
 
 LIMITED = """

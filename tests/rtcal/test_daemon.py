@@ -184,7 +184,7 @@ def test_what_is_well_formed_and_no_input_is_counted_and_changes_nothing(raw_rea
         assert frame.header.complete
         *_, last = rig.stop()
     others = {"received_frame": 1, "received_preview": 1, "received_status": 1}
-    assert last.header.counters == {"received": 9, "reads": 5, "events": 1, **others}
+    assert last.header.counters == {"received": 9, "reads": 5, "telemetry_events": 1, "telemetry_unknown": 1, **others}
 
 
 def test_array_1_0_reads_become_frames_and_hostile_ones_are_counted(raw_reads):
@@ -285,7 +285,7 @@ def test_an_event_for_all_reaches_every_detector_and_one_for_another_none():
     stepped.run()
     assert [frame.header.complete for frame in stepped.frames.of(Frame)] == [True, True]
     last = stepped.statuses[-1]
-    assert last.counters == {"reads": 10, "events": 3}
+    assert last.counters == {"reads": 10, "events": 2, "telemetry_events": 1, "telemetry_unknown": 1}
     assert {name: one.counters["events"] for name, one in last.detectors.items()} == {"IMG1": 1, "IMG2": 1}
 
 

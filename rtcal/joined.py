@@ -1,0 +1,216 @@
+"""Telemetry joined to the reads of one detector: which reads a rule leaves out, and what a frame carries.
+
+The live join, at each read, holds the latest values; the final one, at a ramp's end, may also lie between two.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from msgspec import structs
+
+from rtcal.config import TelemetrySettings
+from rtcal.rules import Moment, Rule, parse_rules
+from rtcal.telemetry import Joined, TelemetryHistory
+from streams.clock import NS
+from streams.messages import MAX_TELEMETRY_ROWS, Frame, ReadHeader, Scalar, TelemetryRow
+from streams.telemetry_keys import Key, KeyTable, Value
+
+MAX_LOGGED = 65_000
+"""Reads of one exposure that are remembered."""
+MAX_NOTES = 64
+MAX_LIST = 64
+MAX_TEXT = 128
+"""Values of a list, and characters of a text, that a frame carries: its header has to stay small."""
+SAME = 1e-3
+"""Numbers of a header and of telemetry that differ by less than this part of themselves are the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedRead:
+    """A read that came, in terms of time."""
+
+    ramp: int
+    read: int
+    middle_ns: int
+    end_ns: int
+    marks: tuple[str, ...]
+    """Names of the rules that were true of it."""
+    excluded: tuple[str, ...]
+    """Those that left it out."""
+
+
+class Monitor:
+    """What telemetry has to say of one detector's reads.
+
+    Parameters
+    ----------
+    settings
+        The table `[telemetry]`.
+    history
+        All telemetry, shared with the other detectors.
+    exclude
+        Rules that leave reads out, besides those of the settings.
+
+    Raises
+    ------
+    UsageError
+        If a rule cannot be read.
+    """
+
+    def __init__(self, settings: TelemetrySettings, history: TelemetryHistory, exclude: Sequence[str] = ()) -> None:
+        self.history = history
+        self._settle_ns = round(settings.settle_s * NS)
+        self._types = [name.upper() for name in settings.exclude_types]
+        self._excluding = parse_rules(settings.rules, [*settings.exclude, *exclude], history.table)
+        names = {rule.name for rule in self._excluding}
+        others = [name for name in settings.rules if name not in names]
+        self._marking = parse_rules(settings.rules, others, history.table)
+        self._log: list[LoggedRead] = []
+
+    def start(self) -> None:
+        """Begin a new exposure."""
+        self._log.clear()
+
+    def judge(self, header: ReadHeader) -> LoggedRead:
+        """Join a read with what is known, and note which rules are true of it."""
+        middle_ns = header.time_ns + header.frame_time_ns // 2
+        end_ns = header.time_ns + header.frame_time_ns
+        values: dict[Key, Value | None] = {}
+
+        def value(key: Key) -> Value | None:
+            if key not in values:
+                (joined,) = self.history.at([key], middle_ns, end_ns - self._settle_ns)
+                found = joined.usable if key.concerns(header.detector) else None
+                values[key] = None if found is None else key.of_detector(found, header.detector)
+            return values[key]
+
+        moment = Moment(header.ramp, header.read, value)
+        excluded = self._true(self._excluding, moment, header)
+        marks = excluded + self._true(self._marking, moment, header)
+        judged = LoggedRead(header.ramp, header.read, middle_ns, end_ns, marks, excluded)
+        if len(self._log) < MAX_LOGGED:
+            self._log.append(judged)
+        return judged
+
+    def forget(self, judged: LoggedRead) -> None:
+        """Take a read back that the ramp refused."""
+        if self._log and self._log[-1] is judged:
+            self._log.pop()
+
+    def latest(self, header: ReadHeader, keyword: str) -> float | None:
+        """Return the number that a FITS keyword has at a read, if it is known."""
+        middle_ns = header.time_ns + header.frame_time_ns // 2
+        cut_ns = header.time_ns + header.frame_time_ns - self._settle_ns
+        for joined in self.history.at(self.history.table.named(keyword), middle_ns, cut_ns):
+            found = joined.usable if joined.key.concerns(header.detector) else None
+            value = None if found is None else joined.key.of_detector(found, header.detector)
+            if isinstance(value, float) and value > 0:
+                return value
+        return None
+
+    def rows(self, detector: str) -> list[TelemetryRow]:
+        """Return each key at the middle of the exposure, and those that are wanted for each read at each read."""
+        if not self._log:
+            return []
+        keys = [key for key in self.history.known() if key.concerns(detector)]
+        first, last = self._log[0], self._log[-1]
+        cut_ns = last.end_ns - self._settle_ns
+        middle_ns = (first.middle_ns + last.middle_ns) // 2
+        rows = [_row(one, detector) for one in self.history.at(keys, middle_ns, cut_ns, between=True)]
+        per_read = [key for key in keys if key.about.per_read]
+        room = MAX_TELEMETRY_ROWS - len(rows)
+        step = math.ceil(len(self._log) * len(per_read) / room) if per_read and room > 0 else 1
+        for read in self._log[:: max(step, 1)] if per_read else ():
+            found = self.history.at(per_read, read.middle_ns, cut_ns, between=True)
+            rows += [_row(one, detector, read) for one in found]
+        return rows[:MAX_TELEMETRY_ROWS]
+
+    def notes(self) -> list[str]:
+        """Say of which reads a rule was true, and which were left out."""
+        notes = []
+        for rule in (*self._excluding, *self._marking):
+            reads = [read for read in self._log if rule.name in read.marks]
+            if reads:
+                what = "left out" if rule in self._excluding else "taken although"
+                says = rule.name if rule.name == rule.text else f"{rule.name} ({rule.text})"
+                notes.append(f"{_numbers(reads)} {what}: {says}"[:1000])
+        return notes
+
+    def _true(self, rules: Sequence[Rule], moment: Moment, header: ReadHeader) -> tuple[str, ...]:
+        """Return the names of the rules that are true; telemetry says nothing of exposures that look at no sky."""
+        kind = str(header.setup.get("EXPTYPE", "")).strip().upper()
+        on_sky = not kind or kind in self._types
+        return tuple(rule.name for rule in rules if (on_sky or not rule.keys) and rule.excludes(moment))
+
+
+def disagreements(setup: Mapping[str, Scalar], rows: Sequence[TelemetryRow]) -> list[str]:
+    """Say where the reads' own header and telemetry differ; the header is what was used."""
+    said = []
+    for row in rows:
+        own = setup.get(row.fits) if row.fits and row.read is None and row.status in ("OK", "AGE") else None
+        if own is None or row.value is None or isinstance(row.value, list):
+            continue
+        if isinstance(own, bool) or isinstance(row.value, bool) or isinstance(own, str) or isinstance(row.value, str):
+            same = _tidy(own) == _tidy(row.value)  # names are spelled in many ways: Br_Gamma, BrGamma
+        else:
+            same = math.isclose(own, row.value, rel_tol=SAME, abs_tol=SAME)
+        if not same:
+            said.append(f"{row.fits}: the header says {own}, telemetry {row.value}; the header was used"[:1000])
+    return said
+
+
+def with_telemetry(frame: Frame, monitor: Monitor) -> Frame:
+    """Return a frame that carries the telemetry of its reads and says what it means for it."""
+    header = frame.header
+    rows = monitor.rows(header.detector)
+    notes = [*header.notes, *monitor.notes(), *disagreements(header.setup, rows)]
+    return replace(frame, header=structs.replace(header, telemetry=rows, notes=notes[:MAX_NOTES]))
+
+
+def _row(joined: Joined, detector: str, read: LoggedRead | None = None) -> TelemetryRow:
+    key = joined.key
+    value = None if joined.value is None else key.of_detector(joined.value, detector)
+    return TelemetryRow(
+        key=key.event,
+        param=key.parameter,
+        fits=key.fits,
+        time_ns=joined.time_ns,
+        value=[_short(one) for one in value[:MAX_LIST]] if isinstance(value, list) else _short(value),
+        unit=key.unit,
+        age_s=joined.age_s,
+        status=joined.status,
+        ramp=None if read is None else read.ramp,
+        read=None if read is None else read.read,
+    )
+
+
+def _tidy(value: Scalar) -> str:
+    return re.sub(r"[^a-z0-9]", "", str(value).lower())
+
+
+def _short(value: Scalar | None) -> Any:
+    return value[:MAX_TEXT] if isinstance(value, str) else value
+
+
+def _numbers(reads: Sequence[LoggedRead]) -> str:
+    """Write reads as `reads 3-5,7 of ramp 0`, ramp after ramp."""
+    parts = []
+    for ramp in sorted({read.ramp for read in reads}):
+        numbers = sorted({read.read for read in reads if read.ramp == ramp})
+        runs: list[list[int]] = []
+        for number in numbers:
+            if runs and number == runs[-1][-1] + 1:
+                runs[-1].append(number)
+            else:
+                runs.append([number])
+        spans = [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
+        parts.append(f"reads {','.join(spans)} of ramp {ramp}")
+    return ", ".join(parts)
+
+
+def make_history(settings: TelemetrySettings, table: KeyTable) -> TelemetryHistory:
+    """Return an empty history by the settings."""
+    return TelemetryHistory(table, settings.history_s)
