@@ -34,8 +34,14 @@ _STRUCTURE = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|END|PCOUNT|GCOUNT|GROUPS|BSCALE|BZERO|BLANK|BUNIT|DATAMAX|DATAMIN|DATE"
     r"|EXTNAME|EXTVER|EXTLEVEL|INHERIT|CHECKSUM|DATASUM|LONGSTRN|COMMENT|HISTORY|CONTINUE|HIERARCH|TFIELDS|THEAP"
     r"|T(TYPE|FORM|UNIT|DISP|NULL|SCAL|ZERO|DIM|BCOL)\d+|Z[A-Z]+\d*"
+    # World coordinates: the frame has its own.
+    r"|(WCSAXES|WCSNAME|RADESYS|RADECSYS|SPECSYS|SSYS(OBS|SRC)|LONPOLE|LATPOLE)[A-Z]?"
+    r"|C(TYPE|RVAL|RPIX|DELT|UNIT|ROTA|RDER|SYER|NAME)\d+[A-Z]?|(PC|CD|PV|PS)\d+_\d+[A-Z]?"
 )
 _STRICT_DATE = re.compile(r"DATE.*|TIME-OBS|TIMESYS|TIMEUNIT|MJD.*|TAI-.*")
+# Keywords whose values the FITS standard wants as text, and as numbers.
+_TEXTS = ("REFERENC", "AUTHOR", "ORIGIN", "TELESCOP", "INSTRUME", "OBSERVER", "OBJECT")
+_NUMBERS = ("EQUINOX", "EPOCH")
 _LONGEST_NAME = 120
 
 
@@ -224,7 +230,11 @@ def _add(cards: fits.Header, keyword: str, value: Scalar, comment: str, notes: l
     if isinstance(value, float) and not math.isfinite(value):
         notes.append(f"{keyword} has no card: it was {value}")
         return
-    clean = ascii_text(value) if isinstance(value, str) else value
+    if keyword in _NUMBERS and (isinstance(value, str | bool)):
+        notes.append(f"{keyword} has no card: it was {value!a}, no number")
+        return
+    text = str(value) if keyword in _TEXTS else value
+    clean = ascii_text(text) if isinstance(text, str) else text
     if clean != value:
         notes.append(f"{keyword} was {value!a}")
     card = fits.Card(keyword, clean)
