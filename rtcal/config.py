@@ -120,8 +120,10 @@ class Detector(Struct, frozen=True):
     channels: int
 
 
-def detector_of(header: ReadHeader, tables: dict[str, DetectorSettings]) -> Detector:
-    """Return a detector's properties: from the read's header, else its table, else DEFAULT.
+def detector_of(
+    header: ReadHeader, tables: dict[str, DetectorSettings], said: DetectorSettings | None = None
+) -> Detector:
+    """Return a detector's properties: from the read's header, else what telemetry `said`, else its table, else DEFAULT.
 
     A window of the detector (SUBARRAY other than FULL) has no reference border. The number of output channels is
     CHANNELS of the setup where that is there.
@@ -129,7 +131,7 @@ def detector_of(header: ReadHeader, tables: dict[str, DetectorSettings]) -> Dete
     own, default = tables.get(header.detector, DetectorSettings()), tables["DEFAULT"]
 
     def pick(name: str) -> float:
-        for place in (header, own, default):
+        for place in (header, said, own, default):
             value = getattr(place, name, None)
             if value is not None:
                 return float(value)

@@ -17,6 +17,7 @@ from typing import Literal
 
 import rtcal
 from refcache import ReferenceStore, Watcher
+from rtcal.announcements import Announcements
 from rtcal.bands import Bands
 from rtcal.config import Settings
 from rtcal.joined import Monitor, make_history
@@ -32,7 +33,6 @@ from streams.messages import (
     Frame,
     Message,
     Observe,
-    ObserveHeader,
     Read,
     ReadHeader,
     Status,
@@ -98,6 +98,7 @@ class Daemon:
         self._previews = previews
         self._clock = clock
         self._bands = Bands(settings.daemon.threads)
+        self._announcements = Announcements(settings.refcache.announce)
         self._telemetry = make_history(settings.telemetry, load_keys(settings.telemetry.keys))
         Monitor(settings.telemetry, self._telemetry)  # a rule that cannot be read is said at the start
         self._workers: dict[tuple[str, str], Worker] = {}
@@ -165,20 +166,27 @@ class Daemon:
                 self.counters["reads"] += 1
                 worker.put(message)
         elif isinstance(message, Telemetry):
-            self._telemetry.take(message)  # not to the workers' queues: a thousand events must not cost a read
+            self._telemetry.take(message)
+            # The rest stays out of the workers' queues: a thousand events must not cost a read.
+            if self._announcements.concerns(message.header):
+                self._distribute(message)
         elif isinstance(message, Observe):
             self.counters["events"] += 1
             self._announce(message)
-            for name, worker in self._workers.items():
-                if header.detector == "ALL" or name == (header.instrument, header.detector):
-                    worker.put(message)
+            self._distribute(message)
         else:
             self.counters[f"received_{header.kind}"] += 1
 
-    def _announce(self, message: Observe | Telemetry) -> None:
+    def _distribute(self, message: Observe | Telemetry) -> None:
+        header = message.header
+        for name, worker in self._workers.items():
+            if header.detector == "ALL" or name == (header.instrument, header.detector):
+                worker.put(message)
+
+    def _announce(self, message: Observe) -> None:
         """Have the references loaded for a detector whose first exposure is announced; workers see to their own."""
         header = message.header
-        if not isinstance(header, ObserveHeader) or header.name != "PrepareStart" or header.detector == "ALL":
+        if header.name != "PrepareStart" or header.detector == "ALL":
             return
         if (header.instrument, header.detector) not in self._workers:
             setup = {"INSTRUME": header.instrument, "DETECTOR": header.detector, **header.setup}

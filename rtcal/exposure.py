@@ -146,6 +146,13 @@ class Exposure:
         self._excluded: list[int] = []
         buffers.sums.clear()
 
+    @property
+    def awaits_reads(self) -> bool:
+        """True while planned reads have not come."""
+        if self.ramp is not None:
+            return self.ramp.opening.reads_planned > 0
+        return self.opening.reads_planned > 0 and self.last_ramp_index + 1 < self.opening.ramps_planned
+
     def add(self, read: Read) -> None:
         """Add a read to the ramp that is open, or open the ramp with it.
 

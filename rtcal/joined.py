@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import structs
 
-from rtcal.config import TelemetrySettings
+from rtcal.config import DetectorSettings, TelemetrySettings
 from rtcal.rules import Moment, Rule, parse_rules
 from rtcal.telemetry import Joined, TelemetryHistory
 from streams.clock import NS
@@ -100,8 +100,14 @@ class Monitor:
         if self._log and self._log[-1] is judged:
             self._log.pop()
 
-    def latest(self, header: ReadHeader, keyword: str) -> float | None:
-        """Return the number that a FITS keyword has at a read, if it is known."""
+    def detector(self, header: ReadHeader) -> DetectorSettings:
+        """Return what is said of a read's detector: its gain and the noise of a read."""
+        return DetectorSettings(
+            gain_e_per_dn=self._number(header, "GAIN"), read_noise_e=self._number(header, "READNOIS")
+        )
+
+    def _number(self, header: ReadHeader, keyword: str) -> float | None:
+        """Return the number above 0 that a FITS keyword has at a read, if it is known."""
         middle_ns = header.time_ns + header.frame_time_ns // 2
         cut_ns = header.time_ns + header.frame_time_ns - self._settle_ns
         for joined in self.history.at(self.history.table.named(keyword), middle_ns, cut_ns):

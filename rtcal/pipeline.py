@@ -26,6 +26,7 @@ from streams.messages import (
     Frame,
     Message,
     Observe,
+    ObserveHeader,
     Preview,
     PreviewHeader,
     Read,
@@ -42,6 +43,10 @@ class Choice(Protocol):
     def select(self) -> ReferenceSet:
         """Return the references, each with its status; a later answer may know more, by the same rules."""
         ...
+
+
+END_FRAMES = 3
+"""Frame times after its end that reads of an exposure may still come."""
 
 
 class References(Protocol):
@@ -124,6 +129,7 @@ class Pipeline:
         self._latest: ReadHeader | None = None
         self._ended: tuple[str, int] | None = None
         self._revision, self._final = 0, False
+        self._end_due_ns: int | None = None
 
     def process(self, message: Message, *, preview: bool = True) -> Iterator[Message]:
         """Take one message; yield what follows from it.
@@ -135,6 +141,8 @@ class Pipeline:
         preview
             False leaves out the preview of a read (the daemon is behind, or nobody looks).
         """
+        if self._end_due_ns is not None and message.header.time_ns >= self._end_due_ns:
+            yield from self.finish(aborted=False)
         match message:
             case Read():
                 for read in self._order.push(message):
@@ -153,7 +161,10 @@ class Pipeline:
         """End the open ramp with the reads that are there (no more will come): its frame."""
         for read in self._order.flush():
             yield from self._read(read, preview=False)
-        yield from self._close_ramp(aborted=aborted)
+        ended, self._end_due_ns = self._end_due_ns is not None, None
+        yield from self._close_ramp(aborted=aborted and not ended)
+        if ended:
+            yield from self._conclude()
 
     def finish(self, *, aborted: bool = True) -> Iterator[Message]:
         """End everything that is open (no more will come): the frame of the ramp, and the exposure's final one."""
@@ -170,7 +181,7 @@ class Pipeline:
 
     def forget(self) -> None:
         """Drop the open exposure, after a fault inside; the next one starts clean."""
-        self._exposure = None
+        self._exposure = self._end_due_ns = None
         self._buffers = None
         self._calibration = None
         self._order.reset()  # its counters go on
@@ -252,16 +263,19 @@ class Pipeline:
         return exposure.ramp is not None and exposure.last_ramp_index != header.ramp
 
     def _observe(self, message: Observe) -> Iterator[Message]:
-        exposure = self._exposure
-        ours = exposure is not None and message.header.exposure_id == exposure.opening.exposure_id
-        match message.header.name:
+        header, exposure = message.header, self._exposure
+        ours = exposure is not None and _concerns(header, exposure.opening)
+        match header.name:
+            case "ExposureEnd" | "ObserveEnd" if ours and exposure is not None and exposure.awaits_reads:
+                # It may have come another way than the reads, and faster: those that it ends are waited for.
+                self._end_due_ns = header.time_ns + END_FRAMES * exposure.opening.frame_time_ns
             case "ExposureEnd" | "ObserveEnd" if ours:
                 yield from self.finish(aborted=False)
             case "ExposureAborted" if ours:
                 self.counters["aborted"] += 1
                 yield from self.finish()
             case "PrepareStart":
-                self._prepare(message.header.setup, message.header.time_ns)
+                self._prepare(header.setup, header.time_ns)
             case "ReadoutFailed":
                 self.counters["readouts_failed"] += 1
         self.counters["events"] += 1
@@ -269,7 +283,9 @@ class Pipeline:
     def _open(self, read: Read) -> Exposure:
         header = read.header
         shape = (read.data.shape[0], read.data.shape[1])
-        detector = detector_of(header, self._settings.detectors)
+        detector = detector_of(
+            header, self._settings.detectors, self._monitor.detector(header) if self._monitor else None
+        )
         mode = self._settings.ramp.mode_of(header)
         setup = _full_setup(header)
         self._choice = self._references.open(setup, shape, mode, header.time_ns)
@@ -311,6 +327,7 @@ class Pipeline:
     def _conclude(self) -> Iterator[Message]:
         """Close the exposure; its last frame goes out again as final where the ramps that were to follow never came."""
         exposure, self._exposure = self._exposure, None
+        self._end_due_ns = None
         if exposure is not None and not exposure.ramps and exposure.counts["excluded"]:
             self.counters["exposures_excluded"] += 1  # no read is left that a frame could be made of
         if exposure is not None and exposure.ramps and not self._final:
@@ -394,3 +411,10 @@ class Pipeline:
 
 def _full_setup(header: ReadHeader) -> dict[str, Scalar]:
     return {"INSTRUME": header.instrument, "DETECTOR": header.detector, **header.setup}
+
+
+def _concerns(step: ObserveHeader, opening: ReadHeader) -> bool:
+    """Tell whether a step is about an exposure: by its name, or by that of its observation if it is not older."""
+    if step.exposure_id == opening.exposure_id:
+        return True
+    return opening.exposure_id.startswith(f"{step.exposure_id}-") and step.time_ns >= opening.time_ns

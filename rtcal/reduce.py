@@ -95,7 +95,6 @@ class Reducer:
     def _frames_of(self, message: Message) -> Iterator[Frame]:
         if isinstance(message, Telemetry):
             self._telemetry.take(message)
-            return
         for pipeline in self._concerned(message):
             yield from _only_frames(pipeline.process(message, preview=False))
 

@@ -179,6 +179,21 @@ def test_rows_at_the_middle_and_at_each_read(reduce):
     assert [row.value for row in per_read] == pytest.approx([*np.arange(0.5, 9.0), 9.0])
 
 
+def test_gain_and_read_noise_of_telemetry_serve_where_the_header_is_silent(reduce):
+    said = [
+        telemetry("IRIS.imager.detector.systemConf", 0.0, gain=[4.0, 1.5, 1.5, 1.5], readNoise=[7.0, 1.0, 1.0, 1.0])
+    ]
+    (frame,) = reduce(merged(ramp_reads(line(), gain_e_per_dn=None, read_noise_e=None), said))
+    assert (frame.header.gain_e_per_dn, frame.header.read_noise_e) == (4.0, 7.0)
+    np.testing.assert_allclose(frame.data, 40.0)
+    (frame,) = reduce(merged(ramp_reads(line()), said))
+    assert (frame.header.gain_e_per_dn, frame.header.read_noise_e) == (2.0, 9.0)
+    (frame,) = reduce(
+        merged(ramp_reads(line(), gain_e_per_dn=None), [telemetry(said[0].header.event, 0.0, gain=[99.0])])
+    )
+    assert frame.header.gain_e_per_dn == 3.04  # out of its range: the configuration's
+
+
 def test_header_and_telemetry_that_disagree_are_said(reduce):
     setup = {"SUBARRAY": "WINDOW", "FILTER": "Br_Gamma", "FILTWAVE": 2.166, "IFSSCALE": 25}
     same = [telemetry("IRIS.imager.filter.current", 5.0, name="BrGamma", wavelength=2.1661)]

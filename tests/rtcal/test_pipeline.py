@@ -10,7 +10,7 @@ from refcache import REFTYPES
 from rtcal.pipeline import Pipeline
 from streams.dq import Dq
 from streams.messages import Frame, Observe, ObserveHeader, Preview, Read, Telemetry, TelemetryHeader
-from tests.fakes import READ_HEADER, FixedReferences, badpix_reference, dark_reference, ramp_reads
+from tests.fakes import READ_HEADER, SECOND_NS, FixedReferences, badpix_reference, dark_reference, ramp_reads
 
 SHAPE = (6, 8)
 
@@ -37,9 +37,14 @@ def frames(results):
     return [result for result in results if isinstance(result, Frame)]
 
 
-def event(name, exposure_id="E-1"):
+def event(name, exposure_id="E-1", at_s=0):
     header = ObserveHeader(
-        instrument="IRIS", detector="IMG1", sequence=0, time_ns=READ_HEADER.time_ns, name=name, exposure_id=exposure_id
+        instrument="IRIS",
+        detector="IMG1",
+        sequence=0,
+        time_ns=READ_HEADER.time_ns + at_s * SECOND_NS,
+        name=name,
+        exposure_id=exposure_id,
     )
     return Observe(header)
 
@@ -102,6 +107,42 @@ def test_a_ramp_of_unknown_length_ends_with_its_exposure(pipeline):
     assert len(made) == 1
     assert made[0].header.reads_used == 5
     assert made[0].header.complete
+
+
+def test_an_end_that_overtakes_the_last_reads_costs_none(pipeline):
+    reads = ramp_reads(line())
+    results = feed(pipeline, [*reads[:3], event("ExposureEnd", at_s=5), *reads[3:]])
+    (frame,) = frames(results)
+    assert (frame.header.reads_used, frame.header.reads_lost, frame.header.final) == (5, 0, True)
+
+
+def test_an_end_is_waited_for_three_frame_times(pipeline):
+    reads = ramp_reads(line())
+    assert not frames(feed(pipeline, [*reads[:4], event("ExposureEnd", at_s=5), event("ReadoutEnd", at_s=7)]))
+    (frame,) = frames(feed(pipeline, [event("DataWriteEnd", at_s=8)]))
+    assert (frame.header.reads_used, frame.header.reads_lost, frame.header.final) == (4, 1, True)
+    assert not pipeline.ramp_open
+
+
+def test_an_end_and_then_silence_is_no_abort(pipeline):
+    assert not frames(feed(pipeline, [*ramp_reads(line())[:4], event("ObserveEnd", at_s=5)]))
+    (frame,) = frames(pipeline.finish_ramp())  # as the daemon does when nothing comes any more
+    assert (frame.header.reads_used, frame.header.reads_lost, frame.header.final) == (4, 1, True)
+
+
+def test_an_end_between_ramps_makes_the_last_frame_final(pipeline):
+    made = frames(feed(pipeline, [*ramp_reads(line(), ramps_planned=3), event("ExposureEnd", at_s=5)]))
+    assert [frame.header.final for frame in made] == [False]
+    made = frames(feed(pipeline, ramp_reads(line(), exposure_id="E-2", first_sequence=5)))
+    assert [(frame.header.exposure_id, frame.header.final) for frame in made] == [("E-1", True), ("E-2", True)]
+
+
+def test_a_step_of_the_whole_observation_concerns_its_exposures_unless_it_is_older(pipeline):
+    reads = ramp_reads(line(), exposure_id="2031A-001-001-IRIS-IMG1-SCI0-0001")
+    assert not frames(feed(pipeline, [*reads[:3], event("ExposureAborted", "2031A-001-001", at_s=-1)]))
+    assert not frames(feed(pipeline, [event("ExposureAborted", "2031A-001-00", at_s=4)]))
+    (frame,) = frames(feed(pipeline, [event("ExposureAborted", "2031A-001-001", at_s=4)]))
+    assert frame.header.reads_used == 3
 
 
 def test_an_abort_publishes_what_is_there(pipeline):
