@@ -6,12 +6,13 @@ from refcache.context import CrdsContext
 from refcache.errors import RefcacheError, ReferenceFileError, SelectionError
 from refcache.loading import load_reference
 from refcache.preload import ReferenceStore, Watcher
-from refcache.references import BadPixels, Bias, Dark, Flat, Linearity, Reference, Saturation, Sky
-from refcache.reftypes import REFTYPES
+from refcache.references import BadPixels, Bias, Dark, Flat, Linearity, OtherReference, Reference, Saturation, Sky
+from refcache.reftypes import FRAME_TYPES, REFTYPES
 from refcache.rmaps import File, Files, NotApplicable, Omitted, Selection, Table
 from refcache.settings import RefcacheSettings
 
 __all__ = [
+    "FRAME_TYPES",
     "REFTYPES",
     "BadPixels",
     "Bias",
@@ -26,6 +27,7 @@ __all__ = [
     "Mode",
     "NotApplicable",
     "Omitted",
+    "OtherReference",
     "RefcacheError",
     "RefcacheSettings",
     "Reference",

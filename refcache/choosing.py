@@ -17,7 +17,7 @@ from refcache.dates import parse_date, seconds_between, utc_of_tai
 from refcache.errors import BadInputError, NoMatchError, RefcacheError, SelectionError, UnknownError
 from refcache.holding import Key, Window
 from refcache.references import Reference
-from refcache.reftypes import REFTYPES
+from refcache.reftypes import FRAME_TYPES, REFTYPES
 from refcache.rmaps import File, NotApplicable, Omitted, Rmap, Selection
 from refcache.settings import RefcacheSettings
 from refcache.values import UNDEFINED, SetupValue, normalise, with_aliases
@@ -29,6 +29,8 @@ Fetch = Callable[[Key], Reference | None]
 
 _FULL = frozenset(("FULL", "FULL_FRAME", "FULLFRAME", UNDEFINED, "N/A", "*", "", "GENERIC"))
 _MEMO = 512
+SPECTRAL = ("SLICER", "LENSLET", "IFU", "IFS")
+"""Values of INSTMODE of exposures whose frames hold spectra."""
 
 
 class Chooser:
@@ -102,7 +104,7 @@ class Chooser:
 
     def select_all(self, exposure: Exposure, fetch: Fetch | None = None) -> ReferenceSet:
         """Choose the references of every type; never raises."""
-        chosen = {reftype: self.choose(reftype, exposure, fetch) for reftype in REFTYPES}
+        chosen = {reftype: self.choose(reftype, exposure, fetch) for reftype in FRAME_TYPES}
         return ReferenceSet(self.crds_context, self.crds_sha1, chosen)
 
     def choose(self, reftype: str, exposure: Exposure, fetch: Fetch | None = None) -> Chosen:
@@ -130,7 +132,7 @@ class Chooser:
         """Return what the rules name for the instrument's types that are not overridden, latest first."""
         if self.context is None or self._cache is None:
             return
-        for reftype in REFTYPES:
+        for reftype in FRAME_TYPES:
             if self._settings.override.get(reftype):
                 continue
             try:
@@ -149,6 +151,8 @@ class Chooser:
             return not_applicable(reftype, "override")
         if override:
             return self._judged(reftype, Path(override).expanduser(), exposure, fetch, "", override=True)
+        if REFTYPES[reftype].spectral and normalise(exposure.setup.get("INSTMODE", "")) not in SPECTRAL:
+            return not_applicable(reftype, "the frame holds no spectra")
         if self.context is None or self._cache is None:
             return missing(reftype, self._no_context)
         instrument = self._instrument(exposure.setup)

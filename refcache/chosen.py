@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 from refcache.cards import mismatch, read_mode
 from refcache.dates import parse_date, seconds_between
 from refcache.references import Reference
-from refcache.reftypes import REFTYPES
+from refcache.reftypes import FRAME_TYPES, REFTYPES
 from refcache.values import SetupValue
 
 Status = Literal["OK", "STALE", "MISMATCH", "MISSING", "DUMMY", "NA"]
@@ -67,7 +67,7 @@ class ReferenceSet:
     crds_sha1
         Its SHA-1, with " unchecked" after it if the mappings' checksums were not compared.
     types
-        What was chosen, by the names of `REFTYPES`, all of them, in the order in which they are applied.
+        What was chosen, by the names of `FRAME_TYPES`, in the order in which they are applied.
     """
 
     crds_context: str
@@ -76,8 +76,8 @@ class ReferenceSet:
 
     def __getattr__(self, name: str) -> Chosen:
         """Return what was chosen of a type."""
-        if name not in REFTYPES:  # before `types`, which a copy in the making does not have yet
-            raise AttributeError(f"{type(self).__name__} has no {name!r}; types are {', '.join(REFTYPES)}")
+        if name not in FRAME_TYPES:  # before `types`, which a copy in the making does not have yet
+            raise AttributeError(f"{type(self).__name__} has no {name!r}; types are {', '.join(FRAME_TYPES)}")
         return self.types[name]
 
     def chosen(self) -> tuple[Chosen, ...]:
@@ -170,7 +170,7 @@ def judge(
     """
     notes = ["override"] if override else []
     age_s = _age_s(reference.useafter or rule_date, exposure.time_ns)
-    if reference.shape != exposure.shape:
+    if REFTYPES[reftype].images and reference.shape != exposure.shape:
         notes.append(f"shape is {_size(reference.shape)}, the exposure's {_size(exposure.shape)}")
         return _result(reftype, "MISMATCH", reference, age_s, notes)
     against = _against(reftype, reference, exposure)

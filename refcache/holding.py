@@ -45,10 +45,10 @@ class Holding:
         """Memory of the arrays held."""
         return self._nbytes
 
-    def fits(self, path: Path) -> bool:
-        """Tell whether a file of its size can be added without dropping another."""
-        stamp = _stamp(path)
-        return stamp is not None and self._nbytes + stamp[1] <= self._limit
+    def held(self) -> list[Reference]:
+        """Return the references held, the least recently used first."""
+        with self._lock:
+            return list(self._held.values())
 
     def peek(self, key: Key) -> Reference | None:
         """Return a reference if it is in memory; touches no file but to ask whether a bad one has changed.

@@ -3,6 +3,9 @@
 A file has PRIMARY and the image extensions that its type needs (`reftypes`).
 """
 
+import hashlib
+from collections.abc import Mapping
+from io import BufferedIOBase
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -12,9 +15,10 @@ import numpy as np
 from refcache.cards import check_unit
 from refcache.coefficients import ascending, mend_coefficients, valid_range
 from refcache.errors import MissingFileError, ReferenceFileError
-from refcache.fits_images import FitsImages, check_start, read_images
-from refcache.references import BadPixels, Bias, Dark, Flat, Linearity, Reference, Saturation, Sky
+from refcache.fits_images import FitsImages, check_start, locked, read_cards, read_images
+from refcache.references import BadPixels, Bias, Dark, Flat, Linearity, OtherReference, Reference, Saturation, Sky
 from refcache.reftypes import REFTYPES
+from refcache.values import SetupValue
 
 _CLASSES: dict[str, type[Reference]] = {
     kind.reftype: kind for kind in (BadPixels, Saturation, Bias, Linearity, Dark, Sky, Flat)
@@ -34,8 +38,9 @@ def load_reference(path: Path, reftype: str) -> Reference:
     Returns
     -------
     Reference
-        The class of its type. A missing ERR is zeros and a missing DQ is zeros, each with a note; an error of
-        a pixel that is negative or not finite is 0 with UNRELIABLE_ERROR.
+        The class of its type; `OtherReference` where only its cards are of interest here. A missing ERR is zeros
+        and a missing DQ is zeros, each with a note; an error of a pixel that is negative or not finite is 0 with
+        UNRELIABLE_ERROR.
 
     Raises
     ------
@@ -48,6 +53,8 @@ def load_reference(path: Path, reftype: str) -> Reference:
     try:
         with path.open("rb") as stream:
             check_start(path, stream)
+            if not REFTYPES[reftype].images:
+                return _other(path, stream)
             images = read_images(path, stream, REFTYPES[reftype])
     except FileNotFoundError as error:
         raise MissingFileError(path, "", "no such file; check the path, or fetch the reference") from error
@@ -56,20 +63,31 @@ def load_reference(path: Path, reftype: str) -> Reference:
     return _reference(path, reftype, images)
 
 
+def _other(path: Path, stream: BufferedIOBase) -> OtherReference:
+    digest = hashlib.file_digest(stream, "sha256")
+    header = read_cards(path)
+    none = np.zeros((0, 0), np.uint32)
+    return OtherReference(**_common(path, digest.hexdigest(), header), dq=locked(none))
+
+
+def _common(path: Path, sha256: str, header: Mapping[str, SetupValue]) -> dict[str, Any]:
+    """Return what every reference has, but for its pixels."""
+    return {
+        "name": path.name,
+        "path": path,
+        "sha256": sha256,
+        "useafter": str(header.get("USEAFTER", "") or header.get("DATE-OBS", "")).strip(),
+        "pedigree": str(header.get("PEDIGREE", "")).strip().upper().partition(" ")[0],
+        "header": MappingProxyType(dict(header)),
+    }
+
+
 def _reference(path: Path, reftype: str, images: FitsImages) -> Reference:
     header = images.header
     check_unit(path, reftype, header.get("BUNIT"))
-    reference = _CLASSES[reftype](
-        name=path.name,
-        path=path,
-        sha256=images.sha256,
-        useafter=str(header.get("USEAFTER", "") or header.get("DATE-OBS", "")).strip(),
-        pedigree=str(header.get("PEDIGREE", "")).strip().upper().partition(" ")[0],
-        header=MappingProxyType(header),
-        dq=images.dq,
-        **_values(path, reftype, images),
-        notes=tuple(images.notes),
-    )
+    values = _values(path, reftype, images)
+    common = _common(path, images.sha256, header)
+    reference = _CLASSES[reftype](**common, dq=images.dq, **values, notes=tuple(images.notes))
     for image in vars(reference).values():
         if isinstance(image, np.ndarray):
             image.setflags(write=False)

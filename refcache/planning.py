@@ -62,9 +62,9 @@ def read_candidate(path: Path, settings: RefcacheSettings, reftype: str = "") ->
     """
     candidate = Candidate(path, read_cards(path))
     stated = (reftype or str(candidate.cards.get("REFTYPE", ""))).strip().upper()
-    for ours, theirs in settings.reftypes.items():
-        if stated in (ours.upper(), *(name.upper() for name in theirs)):
-            load_reference(path, ours)
+    ours = settings.ours(stated)
+    if ours:
+        load_reference(path, ours)
     return candidate
 
 

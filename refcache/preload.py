@@ -19,7 +19,7 @@ from refcache.context import CrdsContext
 from refcache.errors import RefcacheError, SelectionError
 from refcache.holding import MIB, Holding, Key
 from refcache.references import Reference
-from refcache.reftypes import REFTYPES
+from refcache.reftypes import FRAME_TYPES
 from refcache.settings import RefcacheSettings
 from refcache.values import SetupValue
 
@@ -61,7 +61,7 @@ class ReferenceStore:
         wait: bool = True,
     ) -> None:
         self._settings = settings
-        self._stale_s = {reftype: float(stale_s[reftype]) for reftype in REFTYPES}
+        self._stale_s = {reftype: float(stale_s[reftype]) for reftype in FRAME_TYPES}
         self._environ = environ
         self._holding = Holding(settings.memory_mb)
         self._pool = ThreadPoolExecutor(settings.load_threads, "references")
@@ -87,6 +87,10 @@ class ReferenceStore:
     def crds_sha1(self) -> str:
         """SHA-1 of the present context, marked if checksums were not compared; "" without one."""
         return self.current.crds_sha1
+
+    def held(self) -> list[Reference]:
+        """Return the references in memory."""
+        return self._holding.held()
 
     def close(self) -> None:
         """End the threads that load; what waits for them is given up."""
@@ -150,7 +154,7 @@ class ReferenceStore:
             then(chooser.select_all(exposure, self._holding.get))
             self._count_landed()
 
-        for reftype in REFTYPES:
+        for reftype in FRAME_TYPES:
             self._pool.submit(chooser.choose, reftype, exposure, self._holding.get)
         self._pool.submit(_logged, last)
 
@@ -200,7 +204,7 @@ class ReferenceStore:
             exposures = list(self._recent.values())
         faults = []
         for exposure in exposures:
-            for reftype in REFTYPES:
+            for reftype in FRAME_TYPES:
                 found = chooser.choose(reftype, exposure, self._holding.get)
                 if found.status == "MISSING" and found.name:
                     before = self.current.choose(reftype, exposure, self._holding.get)

@@ -117,6 +117,11 @@ class BadPixels(Reference):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class OtherReference(Reference):
+    """A reference whose contents are for others; `dq` is empty."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Bias(Reference):
     """Level after a reset: what the signals of linearity count from.
 

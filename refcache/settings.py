@@ -1,13 +1,13 @@
 """The `[refcache]` table of `config.toml`."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from refcache.reftypes import REFTYPES
+from refcache.reftypes import FRAME_TYPES, REFTYPES
 
 
 class RefcacheSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,18 +57,24 @@ class RefcacheSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     aliases: dict[str, str]
     reftypes: dict[str, list[str]]
 
+    def ours(self, crds_type: str) -> str:
+        """Return our name of one of CRDS's types, in any case; "" if it is none that is known here."""
+        wanted = crds_type.upper()
+        names = ((ours, {ours.upper(), *map(str.upper, theirs)}) for ours, theirs in self.reftypes.items())
+        return next((ours for ours, known in names if wanted in known), "")
+
     def __post_init__(self) -> None:
         """Refuse reftypes that do not exist, with the nearest that does."""
-        _check_reftypes("override", self.override)
-        _check_reftypes("reftypes", self.reftypes)
+        _check_reftypes("override", self.override, FRAME_TYPES)
+        _check_reftypes("reftypes", self.reftypes, REFTYPES)
         for reftype in REFTYPES:
             if reftype not in self.reftypes:
                 raise ValueError(f"reftypes lacks {reftype!r}; name the CRDS types that it may have")
 
 
-def _check_reftypes(table: str, names: Iterable[str]) -> None:
+def _check_reftypes(table: str, names: Iterable[str], known: Collection[str]) -> None:
     for name in names:
-        if name not in REFTYPES:
-            near = difflib.get_close_matches(name, REFTYPES, n=1)
-            remedy = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(REFTYPES)}"
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            remedy = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
             raise ValueError(f"unknown reftype {name!r} in {table}; {remedy}")

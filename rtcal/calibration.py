@@ -124,7 +124,8 @@ def clipped_median(values: np.ndarray) -> tuple[float, float]:
 
 
 def _applied(references: ReferenceSet) -> list[Reference]:
-    return [one.reference for one in references.chosen() if one.reference is not None]
+    """Return the references with pixels; of others only the cards are known here."""
+    return [one.reference for one in references.chosen() if one.reference is not None and one.reference.dq.size]
 
 
 def _provenance(chosen: Chosen) -> Provenance:

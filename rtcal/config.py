@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from refcache import REFTYPES, RefcacheSettings
+from refcache import FRAME_TYPES, RefcacheSettings
 from rtcal.spectrograph.arc import ArcSettings
 from streams.csw_settings import CswSettings
 from streams.endpoints import StreamsSettings
@@ -70,6 +70,8 @@ class CalibrationSettings(Struct, frozen=True, forbid_unknown_fields=True):
     linearity_stale_s: Seconds
     saturation_stale_s: Seconds
     bias_stale_s: Seconds
+    arc_stale_s: Seconds
+    adc_stale_s: Seconds
 
     def __post_init__(self) -> None:
         if self.sky_scale_min > self.sky_scale_max:
@@ -78,7 +80,7 @@ class CalibrationSettings(Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def stale_s(self) -> dict[str, float]:
         """Age from which a reference of each type is stale [s]."""
-        return {reftype: getattr(self, f"{reftype}_stale_s") for reftype in REFTYPES}
+        return {reftype: getattr(self, f"{reftype}_stale_s") for reftype in FRAME_TYPES}
 
 
 class TelemetrySettings(Struct, frozen=True, forbid_unknown_fields=True):

@@ -6,7 +6,7 @@ from typing import Any, get_args
 import numpy as np
 from msgspec.structs import replace
 
-from refcache import REFTYPES, Chosen, Dark, Flat, ReferenceSet, Sky
+from refcache import FRAME_TYPES, Chosen, Dark, Flat, ReferenceSet, Sky
 from rtcal.bands import Bands
 from rtcal.calibration import Calibration
 from rtcal.config import CalibrationSettings, Detector, Mode, Settings
@@ -77,7 +77,7 @@ def _references() -> ReferenceSet:
         Sky(rate=plane, err=plane, **common),
         Flat(flat=plane, err=plane, **common),
     ]
-    chosen = {reftype: Chosen(reftype, "MISSING", None, None, "") for reftype in REFTYPES}
+    chosen = {reftype: Chosen(reftype, "MISSING", None, None, "") for reftype in FRAME_TYPES}
     chosen |= {one.reftype: Chosen(one.reftype, "OK", one, None, "") for one in applied}
     return ReferenceSet("", "", chosen)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
-from refcache import REFTYPES, BadPixels, Chosen, Dark, Flat, Reference, ReferenceSet, Sky
+from refcache import FRAME_TYPES, BadPixels, Chosen, Dark, Flat, Reference, ReferenceSet, Sky
 from streams.messages import Message, Read, ReadHeader
 
 SECOND_NS = 10**9
@@ -80,7 +80,7 @@ class FixedReferences:
 
     def __init__(self, **references: Reference) -> None:
         self.asked: list[tuple[Mapping[str, Any], tuple[int, int], str, int]] = []
-        chosen = {name: Chosen(name, "MISSING", None, None, "none given") for name in REFTYPES}
+        chosen = {name: Chosen(name, "MISSING", None, None, "none given") for name in FRAME_TYPES}
         for name, reference in references.items():
             chosen[name] = Chosen(name, "OK", reference, 60.0, "", reference.name, reference.sha256)
         self._set = ReferenceSet(self.crds_context, "0" * 40, chosen)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from refcache import REFTYPES
+from refcache import FRAME_TYPES, REFTYPES
 from rtcal.config import Mode, Settings
 from rtcal.errors import UsageError
 from streams import settings as settings_file
@@ -30,7 +30,7 @@ OverrideOption = Annotated[
     typer.Option(
         "--override",
         metavar="TYPE=FILE|N/A",
-        help=f"Use FILE as the reference of TYPE ({', '.join(REFTYPES)}), or leave the step out. Repeatable.",
+        help=f"Use FILE as the reference of TYPE ({', '.join(FRAME_TYPES)}), or leave the step out. Repeatable.",
     ),
 ]
 ModeOption = Annotated[str | None, typer.Option("--mode", help="Slope estimate: auto, utr, cds or mcds.")]
@@ -77,8 +77,8 @@ def load_settings(
 
 def _parse_override(text: str) -> tuple[str, str]:
     reftype, equals, value = text.partition("=")
-    if not equals or not value or reftype.lower() not in REFTYPES:
-        raise UsageError(f"--override {text}: write TYPE=FILE or TYPE=N/A with TYPE one of {', '.join(REFTYPES)}")
+    if not equals or not value or reftype.lower() not in FRAME_TYPES:
+        raise UsageError(f"--override {text}: write TYPE=FILE or TYPE=N/A with TYPE one of {', '.join(FRAME_TYPES)}")
     if value.upper() != "N/A" and not Path(value).is_file():
         raise UsageError(f"--override {text}: there is no file {value}")
     return reftype.lower(), value

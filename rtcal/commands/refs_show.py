@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from refcache import CrdsContext, File, Files, NotApplicable, Omitted, RefcacheSettings, SelectionError
+from refcache import REFTYPES, CrdsContext, File, Files, NotApplicable, Omitted, RefcacheSettings, SelectionError
 from refcache.cache_paths import reference_path
 from refcache.errors import ReferenceFileError, UnknownError
 from refcache.fits_images import read_cards
@@ -70,6 +70,10 @@ def list_(
         else _held(folder, settings, loaded, instrument, reftype)
         for reftype in sorted(types)
     ]
+    if not setup:
+        ruled = {settings.ours(reftype) for reftype in types}
+        absent = [_named(settings, ours) | {"note": "not in the rules"} for ours in REFTYPES if ours not in ruled]
+        rows += [dict.fromkeys(rows[0], "") | row for row in absent]
     print_rows(rows, as_json, f"{loaded.name}, {instrument.upper()}")
 
 
@@ -77,7 +81,7 @@ def _chosen(
     folder: Path, settings: RefcacheSettings, loaded: CrdsContext, instrument: str, reftype: str, setup: dict[str, str]
 ) -> Row:
     """Return the row of a type for a setup: OK if the file is there, else why there is none."""
-    row = {"type": reftype.upper(), "status": "OK", "reference": "", "date": "", "note": ""}
+    row: Row = _named(settings, reftype) | {"status": "OK", "reference": "", "date": "", "note": ""}
     try:
         rules = loaded.rules(instrument, reftype)
         dates = rules.date_keys if isinstance(rules, Rmap) else ()
@@ -97,9 +101,16 @@ def _chosen(
         return row | {"status": "MISSING", "note": f"{error.family}: {error}"}
 
 
+def _named(settings: RefcacheSettings, reftype: str) -> Row:
+    """Return what a type is called in the rules, and what it is where that is known."""
+    ours = settings.ours(reftype)
+    name = (settings.reftypes[ours] or [ours])[0] if reftype in REFTYPES else reftype
+    return {"type": name.upper(), "what": REFTYPES[ours].about if ours else ""}
+
+
 def _held(folder: Path, settings: RefcacheSettings, loaded: CrdsContext, instrument: str, reftype: str) -> Row:
     """Return the row of a type without a setup: its mapping, and how many of its files are there."""
-    row = {"type": reftype.upper(), "rmap": "", "files": 0, "there": 0, "note": ""}
+    row = _named(settings, reftype) | {"rmap": "", "files": 0, "there": 0, "note": ""}
     try:
         rules = loaded.rules(instrument, reftype)
         if not isinstance(rules, Rmap):

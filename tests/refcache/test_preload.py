@@ -32,6 +32,8 @@ def test_rules_choose_and_files_are_applied(tmp_path: Path) -> None:
         ("dark", "OK"),
         ("sky", "NA"),
         ("flat", "OK"),
+        ("arc", "NA"),
+        ("adc", "MISSING"),
     ]
     assert isinstance(chosen.dark.reference, Dark)
     assert (chosen.dark.reference.rate == 2).all()
@@ -157,6 +159,17 @@ def test_what_reads_are_corrected_with_is_chosen_judged_and_cut_like_the_rest(
     assert getattr(forced, reftype).status == "STALE"
 
 
+def test_wavelengths_are_chosen_for_spectra_alone_and_whatever_the_shape_of_the_file(tmp_path: Path) -> None:
+    write_cache(tmp_path, {"ARC": rules("ARC", "2026-12-31 18:00:00")})
+    write_reference(tmp_path / "references/tmt/iris/arc_1.fits", "dark", GRATING="4000-K", INSTMODE="SLICER")
+    setup = {**SETUP, "INSTMODE": "SLICER", "GRATING": "4000-K"}
+    arc = store(tmp_path).select(setup, SHAPE, "utr", NOON).arc
+    assert (arc.status, arc.name) == ("OK", "arc_1.fits")
+    assert store(tmp_path).select({**setup, "GRATING": "8000-K"}, SHAPE, "utr", NOON).arc.status == "MISMATCH"
+    image = store(tmp_path).select({**setup, "INSTMODE": "IMG"}, SHAPE, "utr", NOON).arc
+    assert (image.status, image.note) == ("NA", "the frame holds no spectra")
+
+
 def test_a_set_knows_its_types_and_no_others(tmp_path: Path) -> None:
     chosen = store(cache(tmp_path)).select(SETUP, SHAPE, "utr", NOON)
     assert chosen.applied(Dark) is chosen.dark.reference
@@ -280,7 +293,8 @@ def test_a_context_that_is_not_there_is_said_and_stops_nothing(tmp_path: Path, c
     problems = chooser.preload()
     assert len(problems) == 1
     assert "no such file in" in problems[0] or "no context in" in problems[0]
-    assert all(one.note == problems[0] for one in chooser.select(SETUP, SHAPE, "utr", NOON).chosen())
+    chosen = chooser.select({**SETUP, "INSTMODE": "SLICER"}, SHAPE, "utr", NOON).chosen()
+    assert all(one.note == problems[0] for one in chosen)
 
 
 def test_an_unchecked_context_says_so(tmp_path: Path) -> None:

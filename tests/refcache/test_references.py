@@ -29,10 +29,11 @@ from streams.dq import Dq
 from tests.crds_cache import SHAPE, reference_hdus, write_reference
 
 KINDS = {kind.reftype: kind for kind in (BadPixels, Bias, Dark, Flat, Linearity, Saturation, Sky)}
+WITH_PIXELS = [name for name, kind in REFTYPES.items() if kind.images]
 IMAGES = {"badpix": 1, "bias": 2, "linearity": 2, "saturation": 2, "dark": 3, "sky": 3, "flat": 3}
 
 
-@pytest.mark.parametrize("reftype", REFTYPES)
+@pytest.mark.parametrize("reftype", WITH_PIXELS)
 def test_each_type_is_loaded_read_only_in_native_c_order(tmp_path: Path, reftype: str) -> None:
     path = write_reference(tmp_path / "x.fits", reftype)
     reference = load_reference(path, reftype)
@@ -53,6 +54,20 @@ def test_each_type_is_loaded_read_only_in_native_c_order(tmp_path: Path, reftype
             image[0, 0] = 1
     with pytest.raises(TypeError):
         reference.header["X"] = 1  # type: ignore[index]
+
+
+@pytest.mark.parametrize("reftype", [name for name in REFTYPES if name not in WITH_PIXELS])
+def test_of_other_types_the_cards_and_the_hash_are_known_and_damage_is_found(tmp_path: Path, reftype: str) -> None:
+    table = fits.BinTableHDU.from_columns([fits.Column("WAVELENGTH", "D", array=np.arange(500.0))], name="TABLE")
+    hdus = fits.HDUList([reference_hdus("dark", REFTYPE=reftype)[0], table])
+    hdus.writeto(tmp_path / "x.fits")
+    reference = load_reference(tmp_path / "x.fits", reftype)
+    assert reference.header["REFTYPE"] == reftype
+    assert reference.sha256 == hashlib.sha256((tmp_path / "x.fits").read_bytes()).hexdigest()
+    assert (reference.dq.size, reference.nbytes) == (0, 0)
+    (tmp_path / "x.fits").write_bytes((tmp_path / "x.fits").read_bytes()[:-3000])
+    with pytest.raises(NotFitsError, match="is truncated or damaged"):
+        load_reference(tmp_path / "x.fits", reftype)
 
 
 def test_values_bits_and_unsigned_words_survive(tmp_path: Path) -> None:
@@ -150,7 +165,7 @@ def test_a_pixel_without_a_bias_is_flagged(tmp_path: Path) -> None:
     assert (bias.dq[1, 2], bias.dq[3, 3]) == (Dq.UNRELIABLE_BIAS, Dq.UNRELIABLE_BIAS)
 
 
-@pytest.mark.parametrize("reftype", [name for name in REFTYPES if name not in ("badpix", "linearity")])
+@pytest.mark.parametrize("reftype", [name for name in WITH_PIXELS if name not in ("badpix", "linearity")])
 def test_a_file_without_any_usable_value_is_refused(tmp_path: Path, reftype: str) -> None:
     hdus = reference_hdus(reftype, value=np.nan)
     hdus.writeto(tmp_path / "r.fits")

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 from astropy.io import fits
 
-from refcache import REFTYPES
+from refcache import FRAME_TYPES
 from streams.dq import Dq
 from tests.fakes import ramp_reads
 from tests.fits_ramps import SHAPE, write_ramp
@@ -36,8 +36,8 @@ def test_a_ramp_as_a_process_becomes_a_frame_and_the_answer_is_json(tmp_path):
                 "reads_used": 5,
                 "reads_lost": 0,
                 "reads_excluded": 0,
-                "references": dict.fromkeys(REFTYPES, "MISSING")
-                | dict.fromkeys(("dark", "badpix", "sky", "flat"), "NA"),
+                "references": dict.fromkeys(FRAME_TYPES, "MISSING")
+                | dict.fromkeys(("dark", "badpix", "sky", "flat", "arc"), "NA"),
             }
         ],
         "counters": {"delivered": 5, "events": 1, "exposures": 1, "frames": 1, "ramps": 1, "reads_used": 5}

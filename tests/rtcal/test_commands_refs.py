@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from refcache import REFTYPES, ReferenceStore, Watcher
 from rtcal import cli
-from tests.crds_cache import rmap_text, write_cache, write_reference
+from tests.crds_cache import STALE_S, rmap_text, settings, write_cache, write_reference
+from tests.rigs import published_reads, running, settings_with
 
 PARKEY = "(('META.INSTRUMENT.DETECTOR',), ('META.OBSERVATION.DATE', 'META.OBSERVATION.TIME'))"
 RULES = "Match({ 'IMG1' : UseAfter({ '2026-01-01 00:00:00' : 'old.fits' }) })"
@@ -163,6 +165,38 @@ def test_a_reference_is_added_chosen_shown_and_compared(cache: Path, rtcal: Any,
     assert rtcal("show", "nothing.fits", "--cache", cache).code == 1
 
 
+def test_a_running_daemon_takes_what_was_added(cache: Path, rtcal: Any, tmp_path: Path) -> None:
+    table = settings(path=str(cache))
+    store = ReferenceStore(table, STALE_S, {}, wait=False)
+    new = write_reference(tmp_path / "new.fits", DETECTOR="IMG1", INSTRUME="IRIS")
+    with (
+        published_reads() as (_, source),
+        running(settings_with(refcache={"path": str(cache)}), store, source) as rig,
+        Watcher(store, 0.05),
+    ):
+        config = tmp_path / "night.toml"
+        config.write_text(f'[streams]\npreviews = "{rig.previews_endpoint}"\n')
+        done = rtcal("add", new, "--cache", cache, "--activate", "--config", config)
+    assert (done.code, done.out) == (0, "tmt_0002.pmap\n")
+    assert "tmt_0002.pmap is in use by the daemon at" in done.err
+
+
+def test_a_daemon_whose_context_is_named_is_said_to_stay(cache: Path, rtcal: Any, tmp_path: Path) -> None:
+    store = ReferenceStore(settings(path=str(cache), context="tmt_0001.pmap"), STALE_S, {}, wait=False)
+    new = write_reference(tmp_path / "new.fits", DETECTOR="IMG1", INSTRUME="IRIS")
+    with (
+        published_reads() as (_, source),
+        running(settings_with(refcache={"path": str(cache)}), store, source) as rig,
+        Watcher(store, 0.05),
+    ):
+        config = tmp_path / "night.toml"
+        config.write_text(f'[streams]\npreviews = "{rig.previews_endpoint}"\n')
+        done = rtcal("add", new, "--cache", cache, "--activate", "--config", config, "--timeout", 0.5)
+    assert done.code == 1
+    assert "still uses tmt_0001.pmap after 0.5 s" in done.err
+    assert rtcal("add", new, "--cache", cache, "--activate", "--dry-run").code == 2
+
+
 def test_the_types_of_a_setup_are_listed(cache: Path, rtcal: Any) -> None:
     rows = json.loads(rtcal("list", "--cache", cache, "--setup", "DETECTOR=IMG1", "--json").out)
     assert [(row["type"], row["status"], row["reference"]) for row in rows] == [
@@ -179,10 +213,30 @@ def test_the_types_of_a_setup_are_listed(cache: Path, rtcal: Any) -> None:
     gone = json.loads(rtcal("list", "--cache", cache, "--setup", "DETECTOR=IMG1", "--json").out)
     assert (gone[0]["status"], gone[0]["note"]) == ("MISSING", "the file is not in the cache")
     held = json.loads(rtcal("list", "--cache", cache, "--json").out)
-    assert [(row["type"], row["rmap"], row["files"], row["there"]) for row in held] == [
+    assert [(row["type"], row["rmap"], row["files"], row["there"]) for row in held[:2]] == [
         ("DARK", "tmt_iris_dark_0001.rmap", 1, 0),
         ("SKY", "", 0, 0),
     ]
+    assert {row["note"] for row in held[2:]} == {"not in the rules"}
+    known = {row["type"]: row["what"] for row in held}
+    assert len(known) == len(REFTYPES)
+    assert (known["DARK"], known["PINHOLE"]) == ("signal without light", "image of a grid of pinholes")
+
+
+def test_references_are_loaded_as_the_daemon_loads_them(cache: Path, rtcal: Any) -> None:
+    write_cache(cache, {"DARK": rmap_text(RULES, PARKEY)}, {"SKY": "N/A", "DQ": "N/A", "FLAT": "N/A"})
+    done = rtcal("preload", "--cache", cache, "--json")
+    answer = json.loads(done.out)
+    assert (done.code, answer["context"], answer["problems"]) == (0, "tmt_0001.pmap", [])
+    assert answer["files"] == 1
+    assert answer["bytes"] == 3 * 6 * 8 * 4
+    (cache / "references" / "tmt" / "iris" / "old.fits").write_text("no FITS")
+    bad = rtcal("preload", "--cache", cache)
+    assert bad.code == 1
+    assert "old.fits: is not FITS" in bad.err
+
+
+def test_the_types_of_rules_that_are_wrong_are_told(cache: Path, rtcal: Any) -> None:
     table = rtcal("list", "--cache", cache, "--setup", "DETECTOR=IMG1").out
     assert "tmt_0001.pmap, IRIS" in table
     wrong = rtcal("list", "--cache", cache, "--setup", "INSTRUME=WFOS")

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from refcache import REFTYPES
+from refcache import FRAME_TYPES
 from rtcal.config import DetectorSettings, Settings, detector_of
 from streams import settings as settings_file
 from streams.errors import SettingsError
@@ -23,7 +23,7 @@ def header(**changes):
 def test_the_shipped_file_has_every_key(settings):
     assert settings.ramp.mode == "utr"
     assert settings.instrument == "IRIS"
-    assert set(settings.calibration.stale_s) == set(REFTYPES)
+    assert set(settings.calibration.stale_s) == set(FRAME_TYPES)
     assert settings.calibration.stale_s["sky"] == settings.calibration.sky_stale_s == 1800.0
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from refcache import REFTYPES
+from refcache import FRAME_TYPES
 from rtcal.pipeline import Pipeline
 from streams.dq import Dq
 from streams.messages import Frame, Observe, ObserveHeader, Preview, Read, Telemetry, TelemetryHeader
@@ -320,4 +320,4 @@ def test_status_says_where_the_pipeline_stands(pipeline):
     status = pipeline.status(queued=2)
     assert (status.exposure_id, status.read, status.reads_planned, status.queued) == ("E-1", 2, 5, 2)
     assert status.counters["reads_used"] == 3
-    assert {one.reftype for one in status.references} == set(REFTYPES)
+    assert {one.reftype for one in status.references} == set(FRAME_TYPES)
