@@ -83,14 +83,15 @@ def _await_activation(endpoint: str, instrument: str, context: str, timeout_s: f
     """
     clock = SystemClock()
     until_s = clock.monotonic_s() + timeout_s
-    while (left_s := until_s - clock.monotonic_s()) > 0:
-        beat = hear(endpoint, instrument, left_s, clock)
+    beat = hear(endpoint, instrument, timeout_s, clock)
+    while clock.monotonic_s() < until_s:
         if beat.crds_context == context:
             say(f"{context} is in use by the daemon at {endpoint}")
             return
         refused = [problem for problem in beat.problems if problem.startswith(context)]
         if refused:
             raise RtcalError(refused[0])
+        beat = hear(endpoint, instrument, timeout_s, clock)
     raise RtcalError(
         f"the daemon at {endpoint} still uses {beat.crds_context or 'no context'} after {timeout_s:g} s; it takes "
         "newer ones if its cache is this one, its context is not named (`context`, CRDS_CONTEXT), and watch_s is not 0"
