@@ -184,6 +184,64 @@ class FrameHeader(_Header, frozen=True, kw_only=True, tag="frame"):
     telemetry: Annotated[list[TelemetryRow], Meta(max_length=MAX_TELEMETRY_ROWS)] = []
 
 
+class _SpectralHeader(_Header, frozen=True, kw_only=True):
+    exposure_id: Id
+    revision: Index = 0
+    """That of the frame that it was made of."""
+    ramps: Index
+    provisional: bool = False
+    """True for a ramp in progress: made of the rate so far."""
+    final: bool
+    wave_first_um: Positive
+    """Centre of the first wavelength bin, vacuum."""
+    wave_step_um: Positive
+    """Width of the bins of `binning` grid steps."""
+    bins: Annotated[int, Meta(ge=1, le=MAX_SIDE)]
+    binning: Annotated[int, Meta(ge=1, le=4096)] = 1
+    """Steps of the mode's wavelength grid in a bin; rates are their mean."""
+    field: tuple[Side, Side]
+    """Spaxels (y, x)."""
+    scale_mas: Positive | None = None
+    """Side of a spaxel."""
+    units: Literal["e-/s"] = "e-/s"
+    """Of a spaxel and grid step."""
+    status: Literal["OK", "APPROX", "UNRELIABLE"]
+    """APPROX: profiles are those of the arc, not of a scan; UNRELIABLE: no arc fits, wavelengths are nominal."""
+    arc: Provenance
+    sky: Literal["none", "frame", "spaxels", "exposure"] = "none"
+    """What was subtracted: nothing, the frame's own sky, that of the faintest spaxels, or a sky exposure's."""
+    sky_scales: Annotated[list[float], Meta(max_length=64)] = []
+    """By group of OH lines."""
+    oh_offset_px: float | None = None
+    """Median place of OH lines less where the wavelengths put them; null where too few are seen."""
+    adc_shift_max: float | None = None
+    """Largest shift of a slice against atmospheric dispersion [spaxel]; null where none was made."""
+    effective_s: float
+    first_read_ns: TimeNs
+    published_ns: TimeNs
+    setup: SetupKeys = {}
+    references: Annotated[list[Provenance], Meta(max_length=64)] = []
+    software: Text = ""
+    notes: Annotated[list[Text], Meta(max_length=64)] = []
+
+
+class CubeHeader(_SpectralHeader, frozen=True, kw_only=True, tag="cube"):
+    """A cube of the spectrograph; `time_ns` is its last read."""
+
+
+class WhiteHeader(_SpectralHeader, frozen=True, kw_only=True, tag="white"):
+    """The mean of a cube over wavelength; `time_ns` is its last read."""
+
+
+class SpectrumHeader(_SpectralHeader, frozen=True, kw_only=True, tag="spectrum"):
+    """The sum of a cube over an aperture; `time_ns` is its last read."""
+
+    aperture_y: float
+    """Centre, 0-based spaxels."""
+    aperture_x: float
+    aperture_radius: Positive
+
+
 class PreviewHeader(_Header, frozen=True, kw_only=True, tag="preview"):
     """A ramp in progress, binned for the screen; `time_ns` is its latest read."""
 
@@ -230,7 +288,17 @@ class StatusHeader(_Header, frozen=True, kw_only=True, tag="status"):
     """What an operator should know now, in words."""
 
 
-Header = ReadHeader | ObserveHeader | TelemetryHeader | FrameHeader | PreviewHeader | StatusHeader
+Header = (
+    ReadHeader
+    | ObserveHeader
+    | TelemetryHeader
+    | FrameHeader
+    | CubeHeader
+    | WhiteHeader
+    | SpectrumHeader
+    | PreviewHeader
+    | StatusHeader
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +348,40 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
+class Cube:
+    """A cube: rate and its sigma [e-/s], float32; flags, uint32; all (wavelength, y, x)."""
+
+    header: CubeHeader
+    data: NDArray[np.float32]
+    err: NDArray[np.float32]
+    dq: NDArray[np.uint32]
+    DTYPES: ClassVar[dict[str, tuple[str, ...]]] = {"data": ("<f4",), "err": ("<f4",), "dq": ("<u4",)}
+    NDIM: ClassVar[int] = 3
+
+
+@dataclass(frozen=True, slots=True)
+class White:
+    """The mean over wavelength and its sigma [e-/s a grid step], float32, (y, x)."""
+
+    header: WhiteHeader
+    data: NDArray[np.float32]
+    err: NDArray[np.float32]
+    DTYPES: ClassVar[dict[str, tuple[str, ...]]] = {"data": ("<f4",), "err": ("<f4",)}
+
+
+@dataclass(frozen=True, slots=True)
+class Spectrum:
+    """The sum over an aperture: rate and its sigma [e-/s], float32; flags, uint32; all (wavelength,)."""
+
+    header: SpectrumHeader
+    data: NDArray[np.float32]
+    err: NDArray[np.float32]
+    dq: NDArray[np.uint32]
+    DTYPES: ClassVar[dict[str, tuple[str, ...]]] = {"data": ("<f4",), "err": ("<f4",), "dq": ("<u4",)}
+    NDIM: ClassVar[int] = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Preview:
     """The latest raw read [DN] and the provisional rate [e-/s], both binned by mean, float32, (y, x).
 
@@ -300,12 +402,15 @@ class Status:
     DTYPES: ClassVar[dict[str, tuple[str, ...]]] = {}
 
 
-Message = Read | Observe | Telemetry | Frame | Preview | Status
+Message = Read | Observe | Telemetry | Frame | Cube | White | Spectrum | Preview | Status
 MESSAGE_TYPES: dict[str, type[Message]] = {
     "read": Read,
     "observe": Observe,
     "telemetry": Telemetry,
     "frame": Frame,
+    "cube": Cube,
+    "white": White,
+    "spectrum": Spectrum,
     "preview": Preview,
     "status": Status,
 }

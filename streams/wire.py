@@ -21,6 +21,7 @@ from streams.messages import MAX_SIDE, MESSAGE_TYPES, VERSION, Header, Message
 CAUSES = ("parts", "size", "header", "msgpack", "schema", "version", "array")
 """Why a message can be refused: layout, size limit, part header, msgpack, typed schema, version, pixels."""
 
+AXES = {1: "(wavelength)", 2: "(y, x)", 3: "(wavelength, y, x)"}
 MAX_PART_HEADER_BYTES = 4096
 MAX_SCALARS_BYTES = 1 << 20
 
@@ -76,12 +77,12 @@ def decode(parts: Sequence[Any]) -> Message:
         raise WireError("parts", f"a message is pairs of parts, found {len(buffers)} parts")
     header = _decode_header(buffers[0], buffers[1])
     message_type = MESSAGE_TYPES[header.kind]
-    wanted = message_type.DTYPES
+    wanted, ndim = message_type.DTYPES, getattr(message_type, "NDIM", 2)
     if len(buffers) != 2 + 2 * len(wanted):
         raise WireError("parts", f"{header.source} needs {2 + 2 * len(wanted)} parts, found {len(buffers)}")
     arrays = {}
     for (path, dtypes), index in zip(wanted.items(), range(2, len(buffers), 2), strict=True):
-        arrays[path] = _decode_array(header.source, path, dtypes, buffers[index], buffers[index + 1])
+        arrays[path] = _decode_array(header.source, path, dtypes, ndim, buffers[index], buffers[index + 1])
     if len({array.shape for array in arrays.values()}) > 1:
         raise WireError("array", f"arrays of {header.source} differ in shape")
     return message_type(header, **arrays)  # type: ignore[arg-type]
@@ -163,7 +164,7 @@ def _decode_header(first: memoryview, second: memoryview) -> Header:
 
 
 def _decode_array(
-    source: str, path: str, dtypes: tuple[str, ...], first: memoryview, pixels: memoryview
+    source: str, path: str, dtypes: tuple[str, ...], ndim: int, first: memoryview, pixels: memoryview
 ) -> NDArray[Any]:
     part = _unpack(first, MAX_PART_HEADER_BYTES, f"the header of {path}")
     if part.get("content") != "array" or part.get("source") != source or part.get("path") != path:
@@ -173,9 +174,10 @@ def _decode_array(
     if dtype is None:
         raise WireError("array", f"{path} of {source} has dtype {part.get('dtype')!r}, needs one of {dtypes}")
     shape = part.get("shape")
-    if not (isinstance(shape, list) and len(shape) == 2 and all(type(n) is int and 1 <= n <= MAX_SIDE for n in shape)):
-        raise WireError("array", f"{path} of {source} has shape {shape!r}, needs (y, x) of 1 to {MAX_SIDE}")
-    expected = shape[0] * shape[1] * np.dtype(dtype).itemsize
+    fits = isinstance(shape, list) and len(shape) == ndim and all(type(n) is int and 1 <= n <= MAX_SIDE for n in shape)
+    if not isinstance(shape, list) or not fits:
+        raise WireError("array", f"{path} of {source} has shape {shape!r}, needs {AXES[ndim]} of 1 to {MAX_SIDE}")
+    expected = math.prod(shape) * np.dtype(dtype).itemsize
     if len(pixels) != expected:
         raise WireError("array", f"{path} of {source}: {shape} {dtype} needs {expected} bytes, found {len(pixels)}")
     return pixel_view(pixels, dtype, shape)

@@ -7,6 +7,8 @@ import numpy as np
 
 from streams import wire
 from streams.messages import (
+    Cube,
+    CubeHeader,
     DetectorStatus,
     Frame,
     FrameHeader,
@@ -18,11 +20,15 @@ from streams.messages import (
     Provenance,
     Read,
     ReadHeader,
+    Spectrum,
+    SpectrumHeader,
     Status,
     StatusHeader,
     Telemetry,
     TelemetryHeader,
     TelemetryRow,
+    White,
+    WhiteHeader,
 )
 from streams.recording import frame_parts
 
@@ -147,6 +153,59 @@ def _frame() -> Frame:
     return Frame(header, data, np.abs(data) / 8, dq, saturated_from)
 
 
+def _spectral(**more: Any) -> dict[str, Any]:
+    return {
+        "instrument": "IRIS",
+        "detector": "IFS",
+        "sequence": 5,
+        "time_ns": TIME_NS,
+        "exposure_id": "2031A-001-001-IRIS-IFS-SCI0-0001",
+        "revision": 2,
+        "ramps": 3,
+        "provisional": False,
+        "final": True,
+        "wave_first_um": 1.4851,
+        "wave_step_um": 0.0004,
+        "bins": 2,
+        "binning": 2,
+        "field": (2, 3),
+        "scale_mas": 25.0,
+        "status": "APPROX",
+        "arc": Provenance(reftype="ARC", status="STALE", name="arc_0001.fits", sha256="1f" * 32, age_s=90000.0),
+        "sky": "spaxels",
+        "sky_scales": [0.98, 1.03],
+        "oh_offset_px": 0.05,
+        "adc_shift_max": 0.25,
+        "effective_s": 6.48,
+        "first_read_ns": TIME_NS - 9 * FRAME_NS,
+        "published_ns": TIME_NS + 3_000_000,
+        "setup": SETUP,
+        "references": [DARK],
+        "software": "iris-rtcal 0.1.0",
+        "notes": ["one trace has no wavelengths"],
+        **more,
+    }
+
+
+def _cube() -> Cube:
+    data = np.arange(12, dtype="<f4").reshape(2, 2, 3)
+    data[1, 1, 2] = np.nan
+    dq = np.zeros((2, 2, 3), "<u4")
+    dq[1, 1, 2] = 1
+    return Cube(CubeHeader(**_spectral()), data, data / 8, dq)
+
+
+def _white() -> White:
+    data = np.array([[1.5, 2.5, np.nan], [-1.0, 0.0, 3.0]], "<f4")
+    return White(WhiteHeader(**_spectral(provisional=True, oh_offset_px=None)), data, np.abs(data) / 8)
+
+
+def _spectrum() -> Spectrum:
+    data = np.array([10.5, np.nan], "<f4")
+    header = SpectrumHeader(**_spectral(aperture_y=0.5, aperture_x=1.25, aperture_radius=2.0))
+    return Spectrum(header, data, data / 10, np.array([0, 1], "<u4"))
+
+
 def _preview() -> Preview:
     header = PreviewHeader(
         instrument="IRIS",
@@ -203,6 +262,9 @@ SAMPLES: dict[str, Message] = {
     "observe": _observe(),
     "telemetry": _telemetry(),
     "frame": _frame(),
+    "cube": _cube(),
+    "white": _white(),
+    "spectrum": _spectrum(),
     "preview": _preview(),
     "status": _status(),
 }

@@ -14,20 +14,54 @@ _ROOT2 = math.sqrt(2.0)
 
 
 @kernel
-def _share(edge_low, edge_high, centre, sigma, half):
-    """Return the part of a trace's light in a row: of a Gaussian with sigma > 0, else of a box of 2 half rows."""
-    if sigma > 0.0:
-        scale = 1.0 / (_ROOT2 * sigma)
-        return 0.5 * (math.erf((edge_high - centre) * scale) - math.erf((edge_low - centre) * scale))
-    low, high = max(edge_low, centre - half), min(edge_high, centre + half)
-    return (high - low) / (2.0 * half) if high > low else 0.0
+def fill_profiles(length, y_poly, sigma, half, rows, start, stop, first, share):
+    """Work out which rows hold the light of some traces, and how much of it each.
+
+    Parameters
+    ----------
+    length
+        Int64, (trace,): number of columns of each trace.
+    y_poly
+        Float64, (trace, 3): centre at y = p0 + p1 t + p2 t^2, t columns from the trace's first.
+    sigma
+        Float64, (trace,): width of a Gaussian; 0 for light spread evenly over the rows within `half`.
+    half
+        Float64, (trace,): rows on each side of the centre that are looked at.
+    rows
+        Rows of the detector.
+    start, stop
+        Range of traces, `stop` not included.
+    first
+        Int32, (trace, t), overwritten: first row; t beyond the length and traces that leave the detector have -1.
+    share
+        Float32, (trace, t, row), overwritten: part of the light in row `first` + k; 0 beyond the rows looked at.
+    """
+    most = share.shape[2]
+    for i in range(start, stop):
+        for t in range(first.shape[1]):
+            first[i, t] = -1
+            share[i, t, :] = 0.0
+            if t >= length[i]:
+                continue
+            centre = y_poly[i, 0] + t * (y_poly[i, 1] + t * y_poly[i, 2])
+            low = math.floor(centre - half[i] + 0.5)
+            if low < 0 or math.floor(centre + half[i] + 0.5) >= rows:
+                continue
+            first[i, t] = low
+            for k in range(most):
+                below, above = low + k - 0.5, low + k + 0.5
+                if sigma[i] > 0.0:
+                    if below < centre + half[i]:
+                        scale = 1.0 / (_ROOT2 * sigma[i])
+                        share[i, t, k] = 0.5 * (math.erf((above - centre) * scale) - math.erf((below - centre) * scale))
+                else:
+                    inside = min(above, centre + half[i]) - max(below, centre - half[i])
+                    share[i, t, k] = max(0.0, inside) / (2.0 * half[i])
 
 
 @kernel
-def extract(
-    data, variance, dq, unusable, column, length, y_poly, sigma, half, weighted, start, stop, flux, flux_var, flux_dq
-):
-    """Sum or fit the light of some traces, column by column.
+def extract(data, variance, dq, unusable, column, first, share, width, weighted, start, stop, flux, flux_var, flux_dq):
+    """Take the light of some traces out of an image, column by column.
 
     Parameters
     ----------
@@ -37,62 +71,101 @@ def extract(
         Uint32, (y, x).
     unusable
         Bits of pixels that take no part.
-    column, length
-        Int64, (trace,): first column and number of columns of each trace; all inside the image.
-    y_poly
-        Float64, (trace, 3): centre at y = p0 + p1 t + p2 t^2, t = x - column.
-    sigma
-        Float64, (trace,): width of a Gaussian profile; 0 for light spread evenly over the rows within `half`.
-    half
-        Float64, (trace,): rows on each side of the centre that are looked at (fractions count).
+    column
+        Int64, (trace,): first column of each trace.
+    first, share
+        From `fill_profiles`.
+    width
+        Float64, (trace,): rows of a trace that is summed: a share times this is the part of the row inside.
     weighted
-        True: f = sum(P d / v) / sum(P^2 / v), best for light of profile P. False: the sum of the rows within
-        `half` (by the part of a row that is inside), scaled for what unusable rows would have held.
+        True: f = sum(P d / v) / sum(P^2 / v), best for light of profile P. False: the sum of the rows, each by the
+        part of it that is the trace's, scaled for what unusable rows would have held.
     start, stop
         Range of traces, `stop` not included.
     flux, flux_var, flux_dq
         Float32, float32, uint32, (trace, t), overwritten; NaN, NaN and DO_NOT_USE where no row is usable. Flags
         of the rows that took part are joined.
     """
-    ny = data.shape[0]
     for i in range(start, stop):
-        for t in range(flux.shape[1]):
+        for t in range(first.shape[1]):
             flux[i, t], flux_var[i, t], flux_dq[i, t] = np.nan, np.nan, np.uint32(1)
-        for t in range(min(length[i], flux.shape[1])):
+            if first[i, t] < 0:
+                continue
             x = column[i] + t
-            centre = y_poly[i, 0] + t * (y_poly[i, 1] + t * y_poly[i, 2])
-            first = max(0, math.floor(centre - half[i] + 0.5))
-            last = min(ny - 1, math.floor(centre + half[i] + 0.5))
-            total, norm, noise, seen = 0.0, 0.0, 0.0, 0.0
+            total, norm, noise, seen, whole = 0.0, 0.0, 0.0, 0.0, 0.0
             flags = np.uint32(0)
-            for y in range(first, last + 1):
-                inside = min(y + 0.5, centre + half[i]) - max(y - 0.5, centre - half[i])
-                if inside <= 0.0:
+            for k in range(share.shape[2]):
+                part = share[i, t, k]
+                if part <= 0.0:
                     continue
-                share = _share(y - 0.5, y + 0.5, centre, sigma[i], half[i])
+                y = first[i, t] + k
+                whole += part
                 value, var = data[y, x], variance[y, x]
                 if (dq[y, x] & unusable) != 0 or not math.isfinite(value):
                     continue
                 flags |= dq[y, x]
-                seen += share
+                seen += part
                 if weighted:
-                    weight = share / var if var > 0.0 else 0.0
+                    weight = part / var if var > 0.0 else 0.0
                     total += weight * value
-                    norm += weight * share
-                    noise += weight * weight * var
+                    norm += weight * part
+                    noise += weight * part
                 else:
-                    total += inside * value
-                    noise += inside * inside * var
+                    total += part * value
+                    noise += part * part * var
             if weighted and norm > 0.0:
-                flux[i, t], flux_var[i, t], flux_dq[i, t] = total / norm, noise / (norm * norm), flags
+                flux[i, t], flux_var[i, t], flux_dq[i, t] = total / norm, 1.0 / norm, flags
             elif not weighted and seen > 0.0:
-                whole = 0.0
-                for y in range(math.floor(centre - half[i] + 0.5), math.floor(centre + half[i] + 0.5) + 1):
-                    inside = min(y + 0.5, centre + half[i]) - max(y - 0.5, centre - half[i])
-                    if inside > 0.0:
-                        whole += _share(y - 0.5, y + 0.5, centre, sigma[i], half[i])
-                scale = whole / seen
+                scale = width[i] * whole / seen
                 flux[i, t], flux_var[i, t], flux_dq[i, t] = total * scale, noise * scale * scale, flags
+
+
+@kernel
+def separate(data, variance, dq, unusable, column, first, share, near, start, stop, before, after):
+    """Take the light of the neighbours out of spectra that overlap: one step towards the least-squares solution.
+
+    f_i + sum(P_i (d - sum_j P_j f_j) / v) / sum(P_i^2 / v), j over the trace and its neighbours. It is additive,
+    so that rates below zero, as noise leaves them, stay what they are.
+
+    Parameters
+    ----------
+    data, variance, dq, unusable, column, first, share, start, stop
+        As in `extract`.
+    near
+        Int64, (trace, neighbour): traces whose light reaches into this one's rows; -1 for none.
+    before, after
+        Float32, (trace, t): light of the step before, and of this one, overwritten; NaN stays NaN.
+    """
+    for i in range(start, stop):
+        for t in range(first.shape[1]):
+            after[i, t] = before[i, t]
+            if first[i, t] < 0 or not math.isfinite(before[i, t]):
+                continue
+            x = column[i] + t
+            total, norm = 0.0, 0.0
+            for k in range(share.shape[2]):
+                part = share[i, t, k]
+                y = first[i, t] + k
+                if part <= 0.0 or (dq[y, x] & unusable) != 0 or not math.isfinite(data[y, x]):
+                    continue
+                if not variance[y, x] > 0.0:
+                    continue
+                model = part * before[i, t]
+                for n in range(near.shape[1]):
+                    j = near[i, n]
+                    if j < 0:
+                        continue
+                    s = x - column[j]
+                    if s < 0 or s >= first.shape[1] or first[j, s] < 0 or not math.isfinite(before[j, s]):
+                        continue
+                    row = y - first[j, s]
+                    if 0 <= row < share.shape[2]:
+                        model += share[j, s, row] * before[j, s]
+                weight = part / variance[y, x]
+                total += weight * (data[y, x] - model)
+                norm += weight * part
+            if norm > 0.0:
+                after[i, t] += total / norm
 
 
 @kernel

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from rtcal.errors import RtcalError
 from rtcal.kernels import lines as kernel
-from rtcal.spectrograph.linelists import LAMPS, Floats, LineList, lamp_lines
+from rtcal.spectrograph.linelists import Floats, LineList, lamp_lines
 from rtcal.spectrograph.matching import ACCEPT_PX, Detected, Limits, Matched, linear_guess, match, to_u
+from streams.lamps import LAMPS
 
 LIGHT_KM_S: Final = 299_792.458
 MOST_LINES: Final = 400

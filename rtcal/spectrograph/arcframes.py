@@ -16,6 +16,7 @@ from rtcal.errors import UsageError
 from rtcal.kernels import extract as kernel
 from rtcal.reduce import Reducer
 from rtcal.spectrograph.arc import Spectra
+from rtcal.spectrograph.profiles import UNUSABLE, Profiles
 from rtcal.spectrograph.traces import Traces
 from streams.clock import SystemClock, iso_utc
 from streams.dq import Dq
@@ -25,7 +26,6 @@ from streams.messages import Frame, Scalar
 
 ISOLATED_RATIO = 3.0
 ISOLATED_SNR = 5.0
-UNUSABLE = np.uint32(Dq.DO_NOT_USE)
 FLUX_COLUMNS = ("flux", "counts", "intensity")
 
 
@@ -134,34 +134,18 @@ def load_spectra(path: Path, number: int | None) -> tuple[Spectra, dict[str, Sca
 
 def spectra_of(frames: Iterable[ArcFrame], traces: Traces, half_rows: float) -> list[Spectra]:
     """Extract the spectra of each arc."""
+    gaussian = bool((traces.sigma > 0).all())
+    half = np.full(len(traces), half_rows) if gaussian else traces.height / 2
+    place = np.column_stack([traces.column, traces.middle_y]).astype(np.float64)
+    profiles: Profiles | None = None
     out = []
     for frame in frames:
-        shape = len(traces), int(traces.length.max())
-        flux, variance = np.empty(shape, np.float32), np.empty(shape, np.float32)
-        dq = np.empty(shape, np.uint32)
-        gaussian = bool((traces.sigma > 0).all())
-        half = np.full(len(traces), half_rows) if gaussian else traces.height / 2
-        kernel.extract(
-            frame.data,
-            frame.variance,
-            frame.dq,
-            UNUSABLE,
-            traces.column,
-            traces.length,
-            traces.y,
-            traces.sigma,
-            half,
-            gaussian,
-            0,
-            len(traces),
-            flux,
-            variance,
-            dq,
-        )
-        noise = np.sqrt(variance.astype(np.float64))
-        saturated = (dq & np.uint32(Dq.SATURATED) != 0) & np.isfinite(flux)
-        place = np.column_stack([traces.column, traces.middle_y]).astype(np.float64)
-        out.append(Spectra(flux.astype(np.float64), noise, saturated, traces.length, place))
+        profiles = profiles or Profiles(traces, half, frame.data.shape[0])
+        profiles.extract(frame.data, frame.variance, frame.dq)
+        flux = profiles.flux.astype(np.float64)
+        noise = np.sqrt(profiles.variance.astype(np.float64))
+        saturated = (profiles.dq & np.uint32(Dq.SATURATED) != 0) & np.isfinite(flux)
+        out.append(Spectra(flux, noise, saturated, traces.length, place))
     return out
 
 

@@ -4,11 +4,9 @@ All wavelengths inside the program are vacuum [um]. A user's table may be in air
 column's name or found by comparing it with the program's own table of the same element.
 """
 
-import csv
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Final, Literal
 
@@ -16,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtcal.errors import UsageError
+from streams.lamps import LAMPS, lamp_table
 
 Floats = NDArray[np.float64]
 Medium = Literal["auto", "air", "vacuum"]
 
-LAMPS: Final = ("Ar", "Ne", "Kr", "Xe")
 WAVELENGTH_COLUMNS: Final = (
     "wavelength_um", "wavelength_nm", "wavelength_a", "wavelength", "wave", "lambda", "vacuum wavelength",
     "wavelength_vac", "vacuum", "air wavelength", "wavelength_air", "air",
@@ -76,10 +74,7 @@ def lamp_lines(lamps: Sequence[str]) -> LineList:
     rows: list[tuple[float, float, str]] = []
     for name in lamps:
         lamp = _lamp(name)
-        with resources.files("rtcal.spectrograph").joinpath("lines", f"{lamp}.csv").open(encoding="ascii") as stream:
-            table = [row for row in csv.reader(stream) if not row[0].startswith("#")][1:]
-        top = max(float(row[1]) for row in table)
-        rows += [(float(wavelength), float(intensity) / top, lamp) for wavelength, intensity in table]
+        rows += [(wavelength, intensity, lamp) for wavelength, intensity in lamp_table(lamp)]
     return _line_list(rows)
 
 

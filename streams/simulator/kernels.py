@@ -6,6 +6,8 @@ core at the instrument's full rate. A row is done by two loops of one output and
 because with more the compiler gives up proving that they do not overlap, and does not vectorise.
 """
 
+import math
+
 import numpy as np
 from numba import njit
 
@@ -131,3 +133,57 @@ def add_stamp(image, stamp, factor, low, left):
         target, source = image[y, first:last], stamp[y - low, first - left : last - left]
         for x in range(target.size):
             target[x] += factor * source[x]
+
+
+@kernel
+def draw_lines(spectrum, places, areas, sigma):
+    """Add Gaussian lines, integrated over each pixel, to a spectrum.
+
+    Parameters
+    ----------
+    spectrum
+        Float64, (x,).
+    places, areas
+        Float64, (line,): centres [px] and totals; centres outside bring what reaches inside.
+    sigma
+        Width [px].
+    """
+    scale = 1.0 / (math.sqrt(2.0) * sigma)
+    reach = 6.0 * sigma
+    for k in range(places.size):
+        first = max(0, math.ceil(places[k] - reach))
+        last = min(spectrum.size - 1, math.floor(places[k] + reach))
+        for x in range(first, last + 1):
+            high, low = (x + 0.5 - places[k]) * scale, (x - 0.5 - places[k]) * scale
+            spectrum[x] += 0.5 * areas[k] * (math.erf(high) - math.erf(low))
+
+
+@kernel
+def draw_trace(light, x0, y0, tilt, sigma, rows, spectrum):
+    """Add a spectrum to a detector image along a tilted line.
+
+    Parameters
+    ----------
+    light
+        Float32, (y, x).
+    x0, y0, tilt
+        First column, centre there, rows a column.
+    sigma
+        Width of the light across [px]; 0 spreads it evenly over `rows` rows.
+    rows
+        See sigma.
+    spectrum
+        Float64, (t,): light of each column.
+    """
+    reach = 5.0 * sigma if sigma > 0.0 else 0.5 * rows
+    scale = 1.0 / (math.sqrt(2.0) * sigma) if sigma > 0.0 else 0.0
+    for t in range(spectrum.size):
+        centre = y0 + tilt * t
+        first = max(0, math.floor(centre - reach + 0.5))
+        last = min(light.shape[0] - 1, math.floor(centre + reach + 0.5))
+        for y in range(first, last + 1):
+            if sigma > 0.0:
+                share = 0.5 * (math.erf((y + 0.5 - centre) * scale) - math.erf((y - 0.5 - centre) * scale))
+            else:
+                share = max(0.0, min(y + 0.5, centre + reach) - max(y - 0.5, centre - reach)) / rows
+            light[y, x0 + t] += np.float32(share * spectrum[t])

@@ -35,7 +35,7 @@ class Scene:
         self.stars: dict[str, Stars] = {
             name: field.moved(*detector_origin(name, settings.size)) for name in settings.detectors if name != "IFS"
         }
-        self.traces: Traces = lay_traces(settings.size, self._band_um)
+        self.traces: Traces = lay_traces(settings.size, self._band_um, settings.ifs_mode)
         self._rates: dict[tuple[str, Kind], NDArray[np.float32]] = {}
         for name in settings.detectors:
             for kind in set(settings.sequence):
@@ -44,7 +44,7 @@ class Scene:
     def light(self, detector: str, kind: Kind) -> NDArray[np.float32]:
         """Return the light that falls on a detector [e-/s], before its response, float32, (y, x)."""
         settings = self._settings
-        if kind == "dark":
+        if kind == "dark" or (kind == "arc" and detector != "IFS"):
             return np.zeros((settings.size, settings.size), np.float32)
         if kind == "flat":
             return np.full((settings.size, settings.size), settings.flat_e_per_s, np.float32)

@@ -6,8 +6,9 @@ from msgspec import Meta, Struct
 
 from streams.messages import Name
 
-Kind = Literal["science", "sky", "dark", "flat"]
-"""What an exposure looks at: the field, a blank patch beside it, a closed shutter, or an even lamp."""
+Kind = Literal["science", "sky", "dark", "flat", "arc"]
+"""What an exposure looks at: the field, a blank patch beside it, a closed shutter, an even lamp, or arc lamps."""
+IfsMode = Literal["slicer", "slicer_half", "lenslet", "lenslet_112", "lenslet_16"]
 Fraction = Annotated[float, Meta(ge=0, le=0.5)]
 NotNegative = Annotated[float, Meta(ge=0, le=1e9)]
 AboveZero = Annotated[float, Meta(gt=0, le=1e9)]
@@ -33,6 +34,9 @@ class SimulatorSettings(Struct, frozen=True, forbid_unknown_fields=True):
     wavefront_error_nm: NotNegative
     sky_e_per_s: NotNegative
     flat_e_per_s: NotNegative
+    arc_e_per_s: NotNegative
+    lamps: Annotated[list[Literal["Ar", "Ne", "Kr", "Xe"]], Meta(min_length=1, max_length=4)]
+    ifs_mode: IfsMode
     stars_per_mpx: NotNegative
     brightest_e_per_s: AboveZero
     faintest_e_per_s: AboveZero

@@ -3,10 +3,10 @@
 from streams.clock import iso_utc
 from streams.simulator.instrument import band_um
 from streams.simulator.settings import Kind, SimulatorSettings
-from streams.simulator.spectra import RESOLVING_POWER
+from streams.simulator.spectra import MODES, RESOLVING_POWER
 
 INSTRUMENT = "IRIS"
-TYPES: dict[Kind, str] = {"science": "SCI", "sky": "SKY", "dark": "DRK", "flat": "FFD"}
+TYPES: dict[Kind, str] = {"science": "SCI", "sky": "SKY", "dark": "DRK", "flat": "FFD", "arc": "ARC"}
 """Exposure types as in the names of exposures; the same words are the values of EXPTYPE."""
 
 
@@ -26,14 +26,15 @@ def instrument_keys(settings: SimulatorSettings, detector: str) -> dict[str, str
         "INSTRUME": INSTRUMENT,
         "INSTERA": "SIMULATION",
         "DETECTOR": detector_keyword(detector),
-        "INSTMODE": "SLICER" if detector == "IFS" else "IMG",
+        "INSTMODE": MODES[settings.ifs_mode].instmode if detector == "IFS" else "IMG",
         "READMODE": settings.read_mode,
         "FILTER": settings.filter,
         "SUBARRAY": "FULL",
         "CHANNELS": settings.channels,
     }
     if detector == "IFS":
-        keys |= {"GRATING": f"{RESOLVING_POWER}-{settings.filter}", "SCALE": 25}
+        keys |= {"GRATING": f"{RESOLVING_POWER}-{settings.filter}", "SCALE": 25 if keys["INSTMODE"] == "SLICER" else 4}
+        keys["SLMSKST" if keys["INSTMODE"] == "SLICER" else "LLMSKST"] = MODES[settings.ifs_mode].mask
     return keys
 
 
@@ -43,11 +44,18 @@ def setup_keys(
     """Return all keywords of an exposure that starts at a TAI instant; dates are UTC."""
     date, time = iso_utc(start_ns).split("T")
     low_um, high_um = band_um(settings.filter)
-    return instrument_keys(settings, detector) | {
-        "EXPTYPE": TYPES[kind],
-        "OBS_ID": settings.observation,
-        "OBJECT": {"science": "cluster", "sky": "blank field", "dark": "dark", "flat": "lamp"}[kind],
-        "FILTWAVE": round((low_um + high_um) / 2, 4),
-        "DATE-OBS": date,
-        "TIME-OBS": time,
-    }
+    lamps = {"LAMPS": ",".join(settings.lamps)} if kind == "arc" else {}
+    return (
+        instrument_keys(settings, detector)
+        | lamps
+        | {
+            "EXPTYPE": TYPES[kind],
+            "OBS_ID": settings.observation,
+            "OBJECT": {"science": "cluster", "sky": "blank field", "dark": "dark", "flat": "lamp", "arc": "arc lamps"}[
+                kind
+            ],
+            "FILTWAVE": round((low_um + high_um) / 2, 4),
+            "DATE-OBS": date,
+            "TIME-OBS": time,
+        }
+    )

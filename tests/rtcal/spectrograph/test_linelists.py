@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from rtcal.errors import UsageError
-from rtcal.spectrograph.linelists import LAMPS, air_to_vacuum_um, lamp_lines, read_lines
+from rtcal.spectrograph.linelists import air_to_vacuum_um, lamp_lines, read_lines
+from streams.lamps import LAMPS
 from tests.data import shared_data
 
 AR_AIR_A = (11488.109, 12439.321, 13367.111, 13718.577, 15046.5, 16940.584)

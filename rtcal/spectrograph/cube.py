@@ -1,0 +1,200 @@
+"""Detector images to cubes: extract every trace, put it on one grid of wavelength, place it in the field.
+
+Cubes are (wavelength, y, x), rates in e-/s a spaxel and wavelength bin.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtcal.errors import RtcalError, ShapeError
+from rtcal.kernels import extract as kernel
+from rtcal.spectrograph.arcfile import Arc
+from rtcal.spectrograph.linelists import Floats
+from rtcal.spectrograph.profiles import UNUSABLE, Flags, Image, Profiles, share_out
+
+GAUSS_REACH = 3.0
+"""A lenslet's light is looked at within so many sigmas of its profile."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """An even grid of wavelength: centre of the first bin, width of the bins [um], their number."""
+
+    first_um: float
+    step_um: float
+    bins: int
+
+    @property
+    def centres_um(self) -> Floats:
+        """Return the centres of the bins."""
+        return np.asarray(self.first_um + self.step_um * np.arange(self.bins))
+
+
+@dataclass(frozen=True, eq=False)
+class Cube:
+    """A cube: rate and its sigma [e-/s], flags; (wavelength, y, x); NaN with DO_NOT_USE where there is nothing."""
+
+    grid: Grid
+    data: Image
+    err: Image
+    dq: Flags
+
+
+class CubeMaker:
+    """Makes the cubes of one mode.
+
+    Parameters
+    ----------
+    arc
+        Traces and wavelengths.
+    threads
+        Threads that share the traces.
+    steps
+        How often the light of neighbours is taken out of spectra that overlap.
+
+    Raises
+    ------
+    RtcalError
+        If the arc has no solved trace, or does not say which spaxel a trace is.
+
+    Notes
+    -----
+    The grid runs from the bluest to the reddest wavelength that half of the traces reach, in steps of the median
+    dispersion. Traces without wavelengths leave their spaxel empty.
+    """
+
+    def __init__(self, arc: Arc, threads: int = 1, steps: int = 4) -> None:
+        solved = arc.solved
+        if not solved.any():
+            raise RtcalError(f"{arc.name}: none of its {len(arc.traces)} traces has wavelengths")
+        if (arc.traces.ix < 0).any() or (arc.traces.iy < 0).any():
+            raise RtcalError(f"{arc.name}: its table TRACES does not say which spaxel (IX, IY) each trace is")
+        arc.traces.check(arc.shape)
+        self.arc = arc
+        self.shape = arc.shape
+        self.traces = arc.traces.select(solved)
+        self.field = int(arc.traces.iy.max()) + 1, int(arc.traces.ix.max()) + 1
+        self._edges = arc.edges()[solved]
+        self._rising = self._edges[:, 1] > self._edges[:, 0]
+        self.grid = _grid_of(self._edges, self.traces.length)
+        gaussian = bool((self.traces.sigma > 0).all())
+        half = GAUSS_REACH * self.traces.sigma if gaussian else self.traces.height / 2
+        self.profiles = Profiles(self.traces, half, self.shape[0], threads)
+        self._steps = steps
+        shape = len(self.traces), self.grid.bins
+        self._out, self._out_variance = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        self._out_flags = np.empty(shape, np.uint32)
+
+    def spectra(self, data: Image, variance: Image, dq: Flags) -> tuple[Image, Image, Flags]:
+        """Return flux, variance and flags of every trace on the grid, (trace, bin); the maker's own arrays.
+
+        Raises
+        ------
+        ShapeError
+            If the image is not of the arc's shape.
+        """
+        if data.shape != self.shape:
+            raise ShapeError(f"frame of {data.shape} with {self.arc.name}, which is of {self.shape}")
+        self.profiles.extract(data, variance, dq, self._steps)
+        found, grid = self.profiles, self.grid
+
+        def part(first: int, last: int) -> None:
+            kernel.resample(
+                found.flux, found.variance, found.dq, self._edges, self._rising, grid.first_um, grid.step_um, first,
+                last, self._out, self._out_variance, self._out_flags, np.empty(grid.bins),
+            )  # fmt: skip
+
+        share_out(found.threads, len(self.traces), part)
+        return self._out, self._out_variance, self._out_flags
+
+    def place(self, spectra: tuple[Image, Image, Flags]) -> Cube:
+        """Put spectra into their spaxels; the arrays are new."""
+        flux, variance, flags = spectra
+        ny, nx = self.field
+        spaxel = self.traces.iy * nx + self.traces.ix
+        # A spaxel of several traces is their sum; the usual one of one trace is a copy.
+        single = np.unique(spaxel).size == spaxel.size
+        data = np.full((self.grid.bins, ny * nx), np.nan, np.float32)
+        err = np.full((self.grid.bins, ny * nx), np.nan, np.float32)
+        dq = np.full((self.grid.bins, ny * nx), UNUSABLE, np.uint32)
+        if single:
+            data[:, spaxel] = flux.T
+            err[:, spaxel] = np.sqrt(variance).T
+            dq[:, spaxel] = flags.T
+        else:
+            for one in np.unique(spaxel):
+                here = spaxel == one
+                data[:, one] = flux[here].sum(axis=0)
+                err[:, one] = np.sqrt(variance[here].sum(axis=0))
+                dq[:, one] = np.bitwise_or.reduce(flags[here], axis=0)
+        shape = self.grid.bins, ny, nx
+        return Cube(self.grid, data.reshape(shape), err.reshape(shape), dq.reshape(shape))
+
+    def make(self, data: Image, err: Image, dq: Flags) -> Cube:
+        """Return the cube of a frame: rate, sigma, flags, all (y, x)."""
+        return self.place(self.spectra(data, err * err, dq))
+
+
+def white_light(cube: Cube, low_um: float | None = None, high_um: float | None = None) -> tuple[Image, Image]:
+    """Return mean and its sigma over wavelength, (y, x) [e-/s a bin]; NaN where no bin has a value."""
+    centres = cube.grid.centres_um
+    chosen = np.ones(centres.size, bool)
+    if low_um is not None:
+        chosen &= centres >= low_um
+    if high_um is not None:
+        chosen &= centres <= high_um
+    data, err = cube.data[chosen], cube.err[chosen]
+    good = np.isfinite(data)
+    count = good.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(good, data, 0).sum(axis=0, dtype=np.float64) / count
+        sigma = np.sqrt(np.where(good, err, 0).astype(np.float64).__pow__(2).sum(axis=0)) / count
+    return mean.astype(np.float32), sigma.astype(np.float32)
+
+
+def aperture_spectrum(cube: Cube, y: float, x: float, radius: float) -> tuple[Image, Image, Flags]:
+    """Sum the spaxels whose centres lie within a radius of a place; return rate, sigma and flags by bin.
+
+    Spaxels without a value in a bin are made up for by the aperture's mean in that bin; a bin without any is NaN.
+    """
+    ny, nx = cube.data.shape[1:]
+    rows, columns = np.mgrid[0:ny, 0:nx]
+    inside = (rows - y) ** 2 + (columns - x) ** 2 <= radius**2
+    if not inside.any():
+        inside[int(np.clip(round(y), 0, ny - 1)), int(np.clip(round(x), 0, nx - 1))] = True
+    data, err, dq = cube.data[:, inside], cube.err[:, inside], cube.dq[:, inside]
+    good = np.isfinite(data)
+    count = good.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        scale = np.where(count > 0, inside.sum() / count, np.nan)
+    rate = np.where(good, data, 0).sum(axis=1, dtype=np.float64) * scale
+    sigma = np.sqrt((np.where(good, err, 0).astype(np.float64) ** 2).sum(axis=1)) * scale
+    flags = np.bitwise_or.reduce(np.where(good, dq, 0), axis=1).astype(np.uint32)
+    flags[count == 0] |= UNUSABLE
+    return rate.astype(np.float32), sigma.astype(np.float32), flags
+
+
+def brightest_place(white: Image) -> tuple[float, float]:
+    """Return where a white-light image is brightest, by the centroid of the light around its highest 3 x 3 mean."""
+    image = np.nan_to_num(white - np.nanmedian(white))
+    padded = np.pad(image, 1)
+    ny, nx = image.shape
+    smooth = sum(padded[dy : dy + ny, dx : dx + nx] for dy in range(3) for dx in range(3))
+    y, x = np.unravel_index(int(np.argmax(smooth)), image.shape)
+    low_y, low_x = max(0, int(y) - 2), max(0, int(x) - 2)
+    box = np.clip(image[low_y : int(y) + 3, low_x : int(x) + 3], 0, None)
+    total = float(box.sum())
+    if total <= 0:
+        return float(y), float(x)
+    rows, columns = np.mgrid[low_y : low_y + box.shape[0], low_x : low_x + box.shape[1]]
+    return float((rows * box).sum() / total), float((columns * box).sum() / total)
+
+
+def _grid_of(edges: Floats, length: NDArray[np.int64]) -> Grid:
+    index = np.arange(len(edges))
+    first, last = edges[:, 0], edges[index, length]
+    low, high = float(np.median(np.minimum(first, last))), float(np.median(np.maximum(first, last)))
+    step = float(np.median(np.abs(last - first) / length))
+    return Grid(low + step / 2, step, max(1, int((high - low) / step)))
