@@ -1,5 +1,6 @@
 """A set of references made ready for one setup: merged flags, what to subtract, and where it all came from."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -7,9 +8,10 @@ from numpy.typing import NDArray
 
 from refcache import Chosen, Dark, Flat, Reference, ReferenceSet, Sky
 from rtcal.config import CalibrationSettings
-from rtcal.kernels.flags import BAD_REF_PIXEL, DO_NOT_USE
+from rtcal.kernels.flags import BAD_REF_PIXEL, DO_NOT_USE, WINDOW
 from rtcal.steps import ExposureSums, FlagImage, Scaled, border_flags, sample_steps
 from streams.messages import Provenance
+from streams.windows import Window
 
 CLIP_SIGMA = 3.0
 CLIP_ROUNDS = 5
@@ -43,6 +45,16 @@ class Calibration:
             dq |= reference.dq
         dq.setflags(write=False)
         return cls(references, dq, border, (dq & BAD_REF_PIXEL != 0).astype(np.uint8))
+
+    def masked(self, windows: Collection[Window]) -> "Calibration":
+        """Return the same with the pixels of windows left out: WINDOW and DO_NOT_USE."""
+        if not windows:
+            return self
+        dq = self.static_dq.copy()
+        for window in windows:
+            dq[window.slices] |= WINDOW | DO_NOT_USE
+        dq.setflags(write=False)
+        return replace(self, static_dq=dq)
 
     def provenance(self, sky: "SkyScale | None" = None) -> list[Provenance]:
         """Say for each type what was used, or why nothing was; a refused sky scale shows on the sky."""

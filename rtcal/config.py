@@ -11,6 +11,7 @@ from streams.endpoints import StreamsSettings
 from streams.fits_keys import FitsKeys
 from streams.messages import ObserveHeader, ReadHeader
 from streams.simulator import SimulatorSettings
+from streams.windows import base_detector, is_window
 
 Seconds = Annotated[float, Meta(gt=0, le=1e9)]
 Mode = Literal["cds", "mcds", "utr"]
@@ -127,10 +128,10 @@ def detector_of(
 ) -> Detector:
     """Return a detector's properties: from the read's header, else what telemetry `said`, else its table, else DEFAULT.
 
-    A window of the detector (SUBARRAY other than FULL) has no reference border. The number of output channels is
-    CHANNELS of the setup where that is there.
+    A window of the detector (SUBARRAY or SARRMODE other than FULL) has no reference border. The number of output
+    channels is CHANNELS of the setup where that is there.
     """
-    own, default = tables.get(header.detector, DetectorSettings()), tables["DEFAULT"]
+    own, default = tables.get(base_detector(header.detector), DetectorSettings()), tables["DEFAULT"]
 
     def pick(name: str) -> float:
         for place in (header, said, own, default):
@@ -139,12 +140,11 @@ def detector_of(
                 return float(value)
         raise KeyError(f"[detectors.DEFAULT] lacks {name}")
 
-    full = str(header.setup.get("SUBARRAY", "FULL")).strip().upper() in ("FULL", "FULL_FRAME", "GENERIC", "N/A")
     return Detector(
         gain_e_per_dn=pick("gain_e_per_dn"),
         read_noise_e=pick("read_noise_e"),
         saturation_dn=pick("saturation_dn"),
-        reference_border=int(pick("reference_border")) if full else 0,
+        reference_border=int(pick("reference_border")) if not is_window(header.setup) else 0,
         channels=_count(header.setup.get("CHANNELS"), int(pick("channels"))),
     )
 

@@ -23,6 +23,7 @@ from rtcal.config import Settings
 from rtcal.joined import Monitor, make_history
 from rtcal.pipeline import Pipeline
 from rtcal.reduce import pipeline_settings
+from rtcal.routing import MAX_PIPELINES, Key, Router, WindowSeen
 from rtcal.warmup import compile_kernels
 from rtcal.worker import Worker
 from rtcal.writer import FrameWriter
@@ -34,7 +35,6 @@ from streams.messages import (
     Message,
     Observe,
     Read,
-    ReadHeader,
     Status,
     StatusHeader,
     Telemetry,
@@ -42,10 +42,16 @@ from streams.messages import (
 from streams.sinks import Sink, ZmqSink
 from streams.sources import Source
 from streams.telemetry_keys import load_keys
+from streams.windows import MAX_WINDOWS
 
 log = logging.getLogger(__name__)
 
-MAX_DETECTORS = 32
+REFUSED = {
+    "dropped_unknown_detector": f"more than {MAX_PIPELINES} detectors and windows send reads; the others are ignored",
+    "dropped_unknown_window": f"a detector has more than {MAX_WINDOWS} windows; the others are ignored",
+    "dropped_bad_window": "reads of a window that do not say where it lies (XSTART, YSTART) are ignored",
+}
+"""What the operator is told when reads are dropped, by counter."""
 MAX_PROBLEMS = 16
 MAX_PROBLEM_LENGTH = 500
 """Receivers refuse a heartbeat whose texts are too long (`messages.Text`)."""
@@ -75,8 +81,8 @@ class Daemon:
     Notes
     -----
     `counters`, which the heartbeat adds to those of the source, the writer and the telemetry: `reads` and `events`
-    (steps of the sequence) given to a detector, `received_<kind>` for kinds that are no input, `dropped_no_detector`
-    (a read of detector ALL) and `dropped_unknown_detector` (beyond the most detectors that are served).
+    (steps of the sequence) given to a detector, `received_<kind>` for kinds that are no input, and those of
+    `routing.Router`.
     """
 
     def __init__(
@@ -101,7 +107,8 @@ class Daemon:
         self._announcements = Announcements(settings.refcache.announce)
         self._telemetry = make_history(settings.telemetry, load_keys(settings.telemetry.keys))
         Monitor(settings.telemetry, self._telemetry)  # a rule that cannot be read is said at the start
-        self._workers: dict[tuple[str, str], Worker] = {}
+        self._router = Router()
+        self._workers: dict[Key, Worker] = {}
         self._started_ns = clock.tai_ns()
         self._next_beat_s = clock.monotonic_s()
         self._beats = 0
@@ -159,29 +166,32 @@ class Daemon:
 
     def _route(self, message: Message) -> None:
         """Give a message to whom it concerns; the first read of a detector makes its worker."""
-        header = message.header
         if isinstance(message, Read):
-            worker = self._worker(message.header)
-            if worker is not None:
-                self.counters["reads"] += 1
-                worker.put(message)
+            routes = self._router.route(message)
+            self.counters["reads"] += bool(routes)
+            if not routes:
+                self._tell_refused()
+            self._send(routes)
         elif isinstance(message, Telemetry):
             self._telemetry.take(message)
             # The rest stays out of the workers' queues: a thousand events must not cost a read.
             if self._announcements.concerns(message.header):
-                self._distribute(message)
+                self._send(self._router.route(message))
         elif isinstance(message, Observe):
             self.counters["events"] += 1
             self._announce(message)
-            self._distribute(message)
+            self._send(self._router.route(message))
         else:
-            self.counters[f"received_{header.kind}"] += 1
+            self.counters[f"received_{message.header.kind}"] += 1
 
-    def _distribute(self, message: Observe | Telemetry) -> None:
-        header = message.header
-        for name, worker in self._workers.items():
-            if header.detector == "ALL" or name == (header.instrument, header.detector):
-                worker.put(message)
+    def _send(self, routes: Sequence[tuple[Key, Message | WindowSeen]]) -> None:
+        for key, item in routes:
+            self._worker(key).put(item)
+
+    def _tell_refused(self) -> None:
+        for counter, problem in REFUSED.items():
+            if self._router.counters[counter]:
+                self.report(problem)
 
     def _announce(self, message: Observe) -> None:
         """Have the references loaded for a detector whose first exposure is announced; workers see to their own."""
@@ -193,21 +203,12 @@ class Daemon:
             mode = self._settings.ramp.mode_of(header)
             self._references.prepare(setup, UNKNOWN_SHAPE, mode, header.time_ns, lambda _: None)
 
-    def _worker(self, header: ReadHeader) -> Worker | None:
-        name = header.instrument, header.detector
-        if name in self._workers:
-            return self._workers[name]
-        if header.detector == "ALL":
-            self.counters["dropped_no_detector"] += 1
-            return None
-        if len(self._workers) >= MAX_DETECTORS:
-            self.counters["dropped_unknown_detector"] += 1
-            self.report(f"there are reads of more than {MAX_DETECTORS} detectors; the others are ignored")
-            return None
-        worker = self._workers[name] = self._new_worker(header.detector)
-        worker.start()
-        log.info("first read of %s/%s", *name)
-        return worker
+    def _worker(self, key: Key) -> Worker:
+        if key not in self._workers:
+            worker = self._workers[key] = self._new_worker(key[1])
+            worker.start()
+            log.info("first read of %s/%s", *key)
+        return self._workers[key]
 
     def _new_worker(self, detector: str) -> Worker:
         daemon = self._settings.daemon
@@ -233,7 +234,7 @@ class Daemon:
             self._previews.send(message)
 
     def _beat(self, state: Literal["running", "stopping"]) -> None:
-        counters = self.counters + self._source.counters + self._telemetry.counters
+        counters = self.counters + self._router.counters + self._source.counters + self._telemetry.counters
         problems = [*self._references.problems, *self.problems]
         if self._writer is not None:
             counters += self._writer.counters

@@ -16,6 +16,7 @@ from rtcal.steps import BorderTerms, ExposureSums, JumpTest, Limits, RampPlanes,
 from streams.clock import NS
 from streams.dq import Dq
 from streams.messages import Frame, FrameHeader, Read, ReadHeader
+from streams.windows import corner
 
 SPECTRAL = ("SLICER", "LENSLET", "IFU", "IFS")
 """Values of INSTMODE whose frames hold spectra."""
@@ -159,14 +160,17 @@ class Exposure:
         Raises
         ------
         ReadRejected
-            If the read has another shape or dtype than the exposure, came twice, or (`late`) arrived out of
-            order in a mode that needs the order.
+            If the read has another shape or dtype than the exposure, is of a window that has moved, came twice, or
+            (`late`) arrived out of order in a mode that needs the order.
         """
         planes = self._buffers.planes
         if read.data.shape != planes.shape or read.data.dtype != planes.zero.dtype:
             self._reject()
             found = f"{read.data.shape} {read.data.dtype}"
             raise ReadRejected("mismatched", f"read is {found}, the exposure {planes.shape} {planes.zero.dtype}")
+        if corner(read.header.setup) != corner(self.opening.setup):
+            self._reject()
+            raise ReadRejected("moved", f"read begins at {corner(read.header.setup)}, the exposure's first elsewhere")
         # Read-only, wherever it came from: one type for the kernels, compiled once.
         pixels = read.data.view()
         pixels.setflags(write=False)

@@ -19,7 +19,9 @@ from rtcal.config import CalibrationSettings, Detector, DetectorSettings, Mode, 
 from rtcal.errors import ReadRejected
 from rtcal.exposure import Buffers, Exposure, Plan
 from rtcal.joined import Monitor, with_telemetry
+from rtcal.routing import WindowSeen
 from rtcal.steps import Limits
+from rtcal.windowing import Windows
 from streams.clock import Clock
 from streams.messages import (
     DetectorStatus,
@@ -35,6 +37,7 @@ from streams.messages import (
     Telemetry,
 )
 from streams.ordering import Resequencer
+from streams.windows import Window, base_detector
 
 
 class Choice(Protocol):
@@ -125,22 +128,27 @@ class Pipeline:
         self._choice: Choice | None = None
         self._calibration: Calibration | None = None
         self._prepared: Calibration | None = None
+        self._windows = Windows(self.counters)
+        self._masked: tuple[Calibration, frozenset[Window], Calibration] | None = None
         self._sequences: Counter[str] = Counter()
         self._latest: ReadHeader | None = None
         self._ended: tuple[str, int] | None = None
         self._revision, self._final = 0, False
         self._end_due_ns: int | None = None
 
-    def process(self, message: Message, *, preview: bool = True) -> Iterator[Message]:
+    def process(self, message: Message | WindowSeen, *, preview: bool = True) -> Iterator[Message]:
         """Take one message; yield what follows from it.
 
         Parameters
         ----------
         message
-            A read or an event of this detector; other kinds are counted and ignored.
+            A read or an event of this detector, or that it has a window; other kinds are counted and ignored.
         preview
             False leaves out the preview of a read (the daemon is behind, or nobody looks).
         """
+        if isinstance(message, WindowSeen):
+            self._windows.see(message)
+            return
         if self._end_due_ns is not None and message.header.time_ns >= self._end_due_ns:
             yield from self.finish(aborted=False)
         match message:
@@ -183,7 +191,7 @@ class Pipeline:
         """Drop the open exposure, after a fault inside; the next one starts clean."""
         self._exposure = self._end_due_ns = None
         self._buffers = None
-        self._calibration = None
+        self._calibration = self._masked = None
         self._order.reset()  # its counters go on
 
     @property
@@ -297,7 +305,10 @@ class Pipeline:
         if self._monitor is not None:
             self._monitor.start()
         self.counters["exposures"] += 1
-        return Exposure(read, plan, self._calibration, self._buffers, self._bands)
+        self._windows.begin(header, shape)
+        exposure = Exposure(read, plan, self._calibration, self._buffers, self._bands)
+        self._mask(exposure)
+        return exposure
 
     def _plan(self, mode: Mode, detector: Detector, read: Read) -> Plan:
         ramp = self._settings.ramp
@@ -355,7 +366,17 @@ class Pipeline:
         old = exposure.calibration
         references = self._choice.select().keeping(old.references)
         shape = (old.static_dq.shape[0], old.static_dq.shape[1])
-        self._calibration = exposure.calibration = Calibration.build(references, shape, old.border, old)
+        self._calibration = Calibration.build(references, shape, old.border, self._calibration)
+        self._mask(exposure)
+
+    def _mask(self, exposure: Exposure) -> None:
+        """Leave the pixels of the exposure's windows out."""
+        assert self._calibration is not None  # built when the exposure began
+        if self._masked is None or self._masked[:2] != (self._calibration, self._windows.places):
+            masked = self._calibration.masked(self._windows.places)
+            self._masked = self._calibration, self._windows.places, masked
+        exposure.calibration = self._masked[2]
+        exposure.notes += [note for note in self._windows.notes if note not in exposure.notes]
 
     def _prepare(self, setup: Mapping[str, Scalar], time_ns: int) -> None:
         """Have the references of an exposure that is announced made ready, on another thread.
@@ -375,6 +396,7 @@ class Pipeline:
         self._references.prepare(full_setup, shape, self._settings.ramp.mode_of(coming), time_ns, make_ready)
 
     def _preview(self, exposure: Exposure, header: ReadHeader) -> Preview:
+        self._mask(exposure)
         ramp = exposure.ramp
         shape = (exposure.calibration.static_dq.shape[0], exposure.calibration.static_dq.shape[1])
         binning = max(1, -(-max(shape) // self._settings.preview_pixels))
@@ -410,7 +432,7 @@ class Pipeline:
 
 
 def _full_setup(header: ReadHeader) -> dict[str, Scalar]:
-    return {"INSTRUME": header.instrument, "DETECTOR": header.detector, **header.setup}
+    return {"INSTRUME": header.instrument, "DETECTOR": base_detector(header.detector), **header.setup}
 
 
 def _concerns(step: ObserveHeader, opening: ReadHeader) -> bool:

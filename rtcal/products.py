@@ -18,6 +18,7 @@ from streams.clock import iso_utc, tai_to_mjd
 from streams.errors import ImageError
 from streams.fits_images import write_image
 from streams.messages import Frame, FrameHeader, Provenance, Scalar
+from streams.windows import base_detector
 
 UNITS: Final = {"e-/s": "electron/s"}
 """Units of the messages as the FITS standard spells them."""
@@ -120,12 +121,13 @@ def file_name(header: FrameHeader) -> str:
     """
     ramps = "" if header.final else f"_r{header.ramps:03d}"
     found = _EXPOSURE_ID.fullmatch(header.exposure_id)
-    if found and found["detector"] == header.detector:
+    detector = base_detector(header.detector)
+    if found and found["detector"] == detector and (found["subarray"] or detector == header.detector):
         level = (
             2 if any(item.reftype.upper() in ("DARK", "SKY") and _applied(item) for item in header.references) else 1
         )
         return (
-            f"{found['semester']}-{found['program']}-{found['observation']}_{found['instrument']}_{header.detector}_"
+            f"{found['semester']}-{found['program']}-{found['observation']}_{found['instrument']}_{detector}_"
             f"{found['type']}_LVL{level}_{found['exposure']}-{found['subarray'] or '00'}{ramps}.fits"
         )
     name = f"{header.exposure_id}_{header.detector}"

@@ -8,8 +8,9 @@ from rtcal.bands import Bands
 from rtcal.config import Settings
 from rtcal.joined import Monitor, make_history
 from rtcal.pipeline import Pipeline, PipelineSettings, References
+from rtcal.routing import Key, Router
 from streams.clock import Clock
-from streams.messages import Frame, Message, Read, Telemetry
+from streams.messages import Frame, Message, Telemetry
 from streams.sources import Source
 from streams.telemetry_keys import load_keys
 
@@ -49,14 +50,14 @@ class Reducer:
 
     Notes
     -----
-    Messages go to the pipelines by the rules of the daemon; `dropped_no_detector` counts reads of detector ALL.
+    Messages go to the pipelines by the rules of the daemon (`routing`), whose counters are among these.
     """
 
     def __init__(
         self, settings: Settings, references: References, bands: Bands, clock: Clock, exclude: Sequence[str] = ()
     ) -> None:
-        self._counters: Counter[str] = Counter()
-        self.pipelines: dict[tuple[str, str], Pipeline] = {}
+        self._router = Router()
+        self.pipelines: dict[Key, Pipeline] = {}
         self._settings = pipeline_settings(settings)
         self._references = references
         self._bands = bands
@@ -87,7 +88,7 @@ class Reducer:
     @property
     def counters(self) -> Counter[str]:
         """The counters of all detectors together."""
-        total = self._counters + self._telemetry.counters
+        total = self._router.counters + self._telemetry.counters
         for pipeline in self.pipelines.values():
             total.update(pipeline.status().counters)
         return total
@@ -95,23 +96,12 @@ class Reducer:
     def _frames_of(self, message: Message) -> Iterator[Frame]:
         if isinstance(message, Telemetry):
             self._telemetry.take(message)
-        for pipeline in self._concerned(message):
-            yield from _only_frames(pipeline.process(message, preview=False))
-
-    def _concerned(self, message: Message) -> list[Pipeline]:
-        header = message.header
-        name = header.instrument, header.detector
-        if isinstance(message, Read):
-            if header.detector == "ALL":
-                self._counters["dropped_no_detector"] += 1
-                return []
-            if name not in self.pipelines:
-                self.pipelines[name] = Pipeline(
+        for key, item in self._router.route(message):
+            if key not in self.pipelines:
+                self.pipelines[key] = Pipeline(
                     self._settings, self._references, self._bands, self._clock, self._new_monitor()
                 )
-        elif header.detector == "ALL":
-            return list(self.pipelines.values())
-        return [self.pipelines[name]] if name in self.pipelines else []
+            yield from _only_frames(self.pipelines[key].process(item, preview=False))
 
 
 def _only_frames(messages: Iterator[Message]) -> Iterator[Frame]:

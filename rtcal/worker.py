@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import msgspec
 
 from rtcal.pipeline import Pipeline
+from rtcal.routing import WindowSeen
 from streams.clock import NS, Clock
 from streams.messages import DetectorStatus, Frame, Message, Read, ReadHeader
 
@@ -22,7 +23,7 @@ POLL_S = 0.1
 class Arrival:
     """A message and when it came [s, monotonic]."""
 
-    message: Message
+    message: Message | WindowSeen
     at_s: float
 
 
@@ -86,7 +87,7 @@ class Worker:
         """Start the thread."""
         self._thread.start()
 
-    def put(self, message: Message) -> None:
+    def put(self, message: Message | WindowSeen) -> None:
         """Queue a message; waits for a place no longer than `queue_wait_s`."""
         arrival = Arrival(message, self._clock.monotonic_s())
         try:

@@ -33,6 +33,10 @@ class ReadsError(StreamsError, ValueError):
     """A file that cannot become reads: names the file, the key and the remedy."""
 
 
+class WindowError(StreamsError, ValueError):
+    """A window that does not say where it lies, or not in a way that can be."""
+
+
 class RecordingError(StreamsError, OSError):
     """A recording that cannot be written or read."""
 

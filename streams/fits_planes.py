@@ -1,7 +1,7 @@
 """Where in a FITS file the reads are, and what its headers say about each: headers only, no pixels."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,7 +12,8 @@ from streams.clock import NS
 from streams.errors import ReadsError
 from streams.fits_fields import Fields
 from streams.fits_keys import Constants, FitsKeys, recognise
-from streams.messages import MAX_SIDE, ReadHeader
+from streams.fits_windows import source_name, windows_of
+from streams.messages import MAX_SIDE, ReadHeader, Scalar
 
 T = TypeVar("T")
 
@@ -62,7 +63,15 @@ def planes_of(
     for plane in planes:
         if not 1 <= min(plane.shape) <= max(plane.shape) <= MAX_SIDE:
             raise ReadsError(f"{path}: reads of shape {plane.shape}; 1 to {MAX_SIDE} pixels on a side are taken")
-    return planes
+    windows = windows_of(path, hdus)
+    return [_placed(plane, windows) for plane in planes]
+
+
+def _placed(plane: Plane, windows: dict[str, Scalar]) -> Plane:
+    """Return a read under the name of its window, if it is of one, or with those that its full frame has."""
+    setup = {**plane.header.setup, **windows}
+    detector = source_name(plane.header.detector, setup)
+    return replace(plane, header=msgspec.structs.replace(plane.header, detector=detector, setup=setup))
 
 
 def _images(path: Path, hdus: fits.HDUList, name: str, keys: FitsKeys) -> list[int]:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from streams.clock import NS, UNIX_EPOCH_MJD, parse_iso_utc, utc_to_tai_ns
 from streams.key_files import Event, Parameter, read_keys, shipped_keys
 from streams.messages import ObserveName, Scalar, TelemetryHeader
+from streams.windows import base_detector
 
 Value = Scalar | list[Scalar]
 ALL = "*"
@@ -60,8 +61,8 @@ class Key:
         return self.about.unit
 
     def concerns(self, detector: str) -> bool:
-        """Tell whether it says something of a detector."""
-        return not self.about.detectors or detector in self.about.detectors
+        """Tell whether it says something of a detector, or of the one that a window is of."""
+        return not self.about.detectors or base_detector(detector) in self.about.detectors
 
     def in_range(self, value: Value) -> bool:
         """Tell whether a value lies within the limits, or is one of the choices."""
@@ -78,6 +79,7 @@ class Key:
         """Return what a value says of one detector; None if it says nothing."""
         if not self.about.per_detector or not isinstance(value, list):
             return value
+        detector = base_detector(detector)
         place = self.about.detectors.index(detector) if detector in self.about.detectors else len(value)
         return value[place] if place < len(value) else None
 

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from streams.clock import NS
 from streams.messages import Message, Observe, ObserveHeader, ObserveName, Read, ReadHeader
 from streams.simulator.detector import Detector
+from streams.simulator.guiding import guide_window
 from streams.simulator.scene import Scene
 from streams.simulator.settings import Kind, SimulatorSettings
 from streams.simulator.setup import INSTRUMENT, exposure_id, setup_keys
 from streams.simulator.truth import TruthRecorder, TruthSink
+from streams.windows import WINDOWS, listed
 
 Due = tuple[float, Message]
 """When a message is complete [s since the start], and the message."""
@@ -62,7 +64,8 @@ class DetectorStream:
         self._settings = settings
         self._name = settings.detectors[place]
         # The detectors' clocks are not locked; spreading them also spreads the work.
-        self._late_ns = place * settings.frame_time_ns // len(settings.detectors)
+        self.late_ns = place * settings.frame_time_ns // len(settings.detectors)
+        self.window = guide_window(settings, scene, self._name)
         self._detector = detector
         self._scene = scene
         self._epoch_ns = epoch_ns
@@ -76,9 +79,11 @@ class DetectorStream:
         numbers = range(settings.exposures) if settings.exposures else itertools.count()
         last = None
         for number, kind in zip(numbers, itertools.cycle(settings.sequence), strict=False):
-            start_ns = self._late_ns + number * settings.exposure_ns
+            start_ns = self.late_ns + number * settings.exposure_ns
             name = exposure_id(settings, self._name, kind, number + 1)
             setup = setup_keys(settings, self._name, kind, self._epoch_ns + start_ns)
+            if self.window is not None:
+                setup[WINDOWS] = listed([self.window])
             last = _Exposure(name, kind, start_ns, setup)
             yield from self._expose(last)
         if last:
@@ -95,6 +100,8 @@ class DetectorStream:
             reset_ns = exposure.start_ns + ramp * settings.ramp_ns + settings.frame_time_ns
             for read in range(settings.reads_per_ramp):
                 raw_dn, hits = self._detector.read(rate_e_per_s, settings.frame_time_s)
+                if self.window is not None:
+                    raw_dn[self.window.slices] = 0  # read by itself, and missing here
                 if recorder:
                     recorder.add(ramp, read, hits, raw_dn)
                 header = self._read_header(exposure, ramp, read, reset_ns)

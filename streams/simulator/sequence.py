@@ -8,6 +8,7 @@ from streams.clock import NS, Clock, parse_iso_utc
 from streams.errors import SettingsError
 from streams.simulator.detector import Detector
 from streams.simulator.exposures import DetectorStream, Due
+from streams.simulator.guiding import WindowStream
 from streams.simulator.instrument import band_um
 from streams.simulator.scene import Scene
 from streams.simulator.settings import SimulatorSettings
@@ -56,6 +57,9 @@ class Simulator:
             detector = Detector(settings, name, self.scene.chips[name], self.scene.tile)
             stream = DetectorStream(settings, place, detector, self.scene, epoch_ns, self._on_truth)
             streams.append(stream.messages())
+            if stream.window is not None:
+                guide = WindowStream(settings, name, stream.window, self.scene, stream.late_ns, epoch_ns)
+                streams.append(guide.messages())
         end_s = settings.exposures * settings.exposure_ns / NS if settings.exposures else float("inf")
         streams.append(telemetry_messages(settings, epoch_ns, end_s))
         return heapq.merge(*streams, key=itemgetter(0))
@@ -65,6 +69,10 @@ def _check(settings: SimulatorSettings) -> None:
     band_um(settings.filter)
     if len(set(settings.detectors)) != len(settings.detectors):
         raise SettingsError(f"[simulator] detectors {settings.detectors} names one twice")
+    if settings.guide_window and settings.guide_frame_time_s > settings.frame_time_s:
+        raise SettingsError("[simulator] guide_frame_time_s is above frame_time_s: a window is read faster than all")
+    if settings.guide_window > settings.size // 2:
+        raise SettingsError(f"[simulator] guide_window = {settings.guide_window} is more than half of size")
     if settings.faintest_e_per_s > settings.brightest_e_per_s:
         raise SettingsError("[simulator] faintest_e_per_s is above brightest_e_per_s")
     if settings.epoch:

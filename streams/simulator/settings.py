@@ -53,6 +53,8 @@ class SimulatorSettings(Struct, frozen=True, forbid_unknown_fields=True):
     dead_fraction: Fraction
     cosmic_rays_per_s_per_cm2: NotNegative
     reference_exposure_s: AboveZero
+    guide_window: Annotated[int, Meta(ge=0, le=256, multiple_of=64)]
+    guide_frame_time_s: Annotated[float, Meta(ge=1e-3, le=1000)]
 
     @property
     def frame_time_ns(self) -> int:
@@ -68,6 +70,16 @@ class SimulatorSettings(Struct, frozen=True, forbid_unknown_fields=True):
     def exposure_ns(self) -> int:
         """Length of an exposure [ns]."""
         return self.ramps_per_exposure * self.ramp_ns
+
+    @property
+    def guide_frame_time_ns(self) -> int:
+        """Time to clock a guide window [ns]."""
+        return round(self.guide_frame_time_s * 1e9)
+
+    @property
+    def guide_ramps(self) -> int:
+        """Ramps of a guide window that fit into an exposure, one at least."""
+        return max(1, self.exposure_ns // ((self.reads_per_ramp + 1) * self.guide_frame_time_ns))
 
     @property
     def channels(self) -> int:

@@ -13,7 +13,8 @@ from msgspec.structs import replace
 
 from rtcal import daemon as daemon_module
 from rtcal import writer as writer_module
-from rtcal.daemon import MAX_DETECTORS, Daemon, serve, stop_on_signals
+from rtcal.daemon import Daemon, serve, stop_on_signals
+from rtcal.routing import MAX_PIPELINES
 from streams import wire
 from streams.endpoints import open_reads
 from streams.errors import EndpointError, ImageError
@@ -301,11 +302,22 @@ def test_a_read_of_all_detectors_is_refused():
     assert stepped.statuses[-1].counters == {"reads": 5, "dropped_no_detector": 5}
 
 
+def test_windows_are_detectors_of_the_heartbeat_and_bad_ones_a_problem():
+    place = {"SUBARRAY": "ODGW", "XSTART": 1, "YSTART": 1}
+    nowhere = ramp(detector="IMG1.W2", setup={"SUBARRAY": "ODGW"})
+    stepped = Stepped([*ramp(), *ramp(detector="IMG1.W1", setup=place), *nowhere]).run()
+    last = stepped.statuses[-1]
+    assert set(last.detectors) == {"IMG1", "IMG1.W1"}
+    assert last.counters == {"reads": 10, "dropped_bad_window": 5}
+    assert last.problems == ["reads of a window that do not say where it lies (XSTART, YSTART) are ignored"]
+    assert {frame.header.detector for frame in stepped.frames.of(Frame)} == {"IMG1", "IMG1.W1"}
+
+
 def test_more_detectors_than_are_served_are_counted_and_told():
-    reads = [ramp(detector=f"D{number}")[0] for number in range(MAX_DETECTORS + 3)]
+    reads = [ramp(detector=f"D{number}")[0] for number in range(MAX_PIPELINES + 3)]
     last = Stepped([*reads, *ramp(detector="D0")[1:]]).run().statuses[-1]
-    assert last.counters == {"reads": MAX_DETECTORS + 4, "dropped_unknown_detector": 3}
-    assert last.problems == [f"there are reads of more than {MAX_DETECTORS} detectors; the others are ignored"]
+    assert last.counters == {"reads": MAX_PIPELINES + 4, "dropped_unknown_detector": 3}
+    assert last.problems == [f"more than {MAX_PIPELINES} detectors and windows send reads; the others are ignored"]
     assert last.detectors["D0"].counters["frames"] == 1
 
 
