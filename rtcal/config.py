@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from refcache import FRAME_TYPES, RefcacheSettings
+from rtcal.sky_settings import AdcSettings, WcsSettings
 from rtcal.spectrograph.arc import ArcSettings
 from streams.csw_settings import CswSettings
 from streams.endpoints import StreamsSettings
@@ -91,7 +92,7 @@ class TelemetrySettings(Struct, frozen=True, forbid_unknown_fields=True):
     history_s: Seconds
     settle_s: Annotated[float, Meta(ge=0, le=60)]
     exclude: list[str]
-    exclude_types: list[str]
+    on_sky: list[str]
     rules: dict[str, str]
 
 
@@ -162,6 +163,9 @@ class Settings(Struct, frozen=True):
     ramp: RampSettings
     calibration: CalibrationSettings
     telemetry: TelemetrySettings
+    adc: AdcSettings
+    wcs: WcsSettings
+    filters: dict[str, tuple[float, float]]
     products: ProductSettings
     arc: ArcSettings
     refcache: RefcacheSettings

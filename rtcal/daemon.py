@@ -106,7 +106,7 @@ class Daemon:
         self._bands = Bands(settings.daemon.threads)
         self._announcements = Announcements(settings.refcache.announce)
         self._telemetry = make_history(settings.telemetry, load_keys(settings.telemetry.keys))
-        Monitor(settings.telemetry, self._telemetry)  # a rule that cannot be read is said at the start
+        Monitor(settings, self._telemetry)  # a rule that cannot be read is said at the start
         self._router = Router()
         self._workers: dict[Key, Worker] = {}
         self._started_ns = clock.tai_ns()
@@ -212,7 +212,7 @@ class Daemon:
 
     def _new_worker(self, detector: str) -> Worker:
         daemon = self._settings.daemon
-        monitor = Monitor(self._settings.telemetry, self._telemetry)
+        monitor = Monitor(self._settings, self._telemetry)
         pipeline = Pipeline(pipeline_settings(self._settings), self._references, self._bands, self._clock, monitor)
         return Worker(
             detector,

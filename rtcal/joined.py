@@ -4,15 +4,16 @@ The live join, at each read, holds the latest values; the final one, at a ramp's
 """
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from msgspec import structs
 
-from rtcal.config import DetectorSettings, TelemetrySettings
+from rtcal.bandpass import tidy
+from rtcal.config import DetectorSettings, Settings, TelemetrySettings
 from rtcal.rules import Moment, Rule, parse_rules
+from rtcal.sky import Sky, sky_of
 from rtcal.telemetry import Joined, TelemetryHistory
 from streams.clock import NS
 from streams.messages import MAX_TELEMETRY_ROWS, Frame, ReadHeader, Scalar, TelemetryRow
@@ -48,7 +49,7 @@ class Monitor:
     Parameters
     ----------
     settings
-        The table `[telemetry]`.
+        The whole configuration.
     history
         All telemetry, shared with the other detectors.
     exclude
@@ -60,14 +61,16 @@ class Monitor:
         If a rule cannot be read.
     """
 
-    def __init__(self, settings: TelemetrySettings, history: TelemetryHistory, exclude: Sequence[str] = ()) -> None:
+    def __init__(self, settings: Settings, history: TelemetryHistory, exclude: Sequence[str] = ()) -> None:
+        self.settings = settings
         self.history = history
-        self._settle_ns = round(settings.settle_s * NS)
-        self._types = [name.upper() for name in settings.exclude_types]
-        self._excluding = parse_rules(settings.rules, [*settings.exclude, *exclude], history.table)
+        table = settings.telemetry
+        self._settle_ns = round(table.settle_s * NS)
+        self._on_sky = [name.upper() for name in table.on_sky]
+        self._excluding = parse_rules(table.rules, [*table.exclude, *exclude], history.table)
         names = {rule.name for rule in self._excluding}
-        others = [name for name in settings.rules if name not in names]
-        self._marking = parse_rules(settings.rules, others, history.table)
+        others = [name for name in table.rules if name not in names]
+        self._marking = parse_rules(table.rules, others, history.table)
         self._log: list[LoggedRead] = []
 
     def start(self) -> None:
@@ -94,6 +97,11 @@ class Monitor:
         if len(self._log) < MAX_LOGGED:
             self._log.append(judged)
         return judged
+
+    def sees_sky(self, setup: Mapping[str, Scalar]) -> bool:
+        """Tell whether an exposure looks at the sky, as far as its type says."""
+        kind = str(setup.get("EXPTYPE", "")).strip().upper()
+        return not kind or kind in self._on_sky
 
     def forget(self, judged: LoggedRead) -> None:
         """Take a read back that the ramp refused."""
@@ -147,8 +155,7 @@ class Monitor:
 
     def _true(self, rules: Sequence[Rule], moment: Moment, header: ReadHeader) -> tuple[str, ...]:
         """Return the names of the rules that are true; telemetry says nothing of exposures that look at no sky."""
-        kind = str(header.setup.get("EXPTYPE", "")).strip().upper()
-        on_sky = not kind or kind in self._types
+        on_sky = self.sees_sky(header.setup)
         return tuple(rule.name for rule in rules if (on_sky or not rule.keys) and rule.excludes(moment))
 
 
@@ -160,7 +167,7 @@ def disagreements(setup: Mapping[str, Scalar], rows: Sequence[TelemetryRow]) -> 
         if own is None or row.value is None or isinstance(row.value, list):
             continue
         if isinstance(own, bool) or isinstance(row.value, bool) or isinstance(own, str) or isinstance(row.value, str):
-            same = _tidy(own) == _tidy(row.value)  # names are spelled in many ways: Br_Gamma, BrGamma
+            same = tidy(own) == tidy(row.value)  # names are spelled in many ways: Br_Gamma, BrGamma
         else:
             same = math.isclose(own, row.value, rel_tol=SAME, abs_tol=SAME)
         if not same:
@@ -172,8 +179,11 @@ def with_telemetry(frame: Frame, monitor: Monitor) -> Frame:
     """Return a frame that carries the telemetry of its reads and says what it means for it."""
     header = frame.header
     rows = monitor.rows(header.detector)
-    notes = [*header.notes, *monitor.notes(), *disagreements(header.setup, rows)]
-    return replace(frame, header=structs.replace(header, telemetry=rows, notes=notes[:MAX_NOTES]))
+    shape = (frame.data.shape[0], frame.data.shape[1])
+    sky = sky_of(header, shape, rows, monitor.settings) if monitor.sees_sky(header.setup) else Sky()
+    notes = [*header.notes, *monitor.notes(), *disagreements(header.setup, rows), *sky.notes]
+    changed = structs.replace(header, telemetry=rows, adc=sky.adc, wcs=sky.wcs, notes=notes[:MAX_NOTES])
+    return replace(frame, header=changed)
 
 
 def _row(joined: Joined, detector: str, read: LoggedRead | None = None) -> TelemetryRow:
@@ -191,10 +201,6 @@ def _row(joined: Joined, detector: str, read: LoggedRead | None = None) -> Telem
         ramp=None if read is None else read.ramp,
         read=None if read is None else read.read,
     )
-
-
-def _tidy(value: Scalar) -> str:
-    return re.sub(r"[^a-z0-9]", "", str(value).lower())
 
 
 def _short(value: Scalar | None) -> Any:

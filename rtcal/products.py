@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from astropy.io import fits
 
-from rtcal.telemetry_table import ascii_text, telemetry_cards, telemetry_table
+from rtcal.telemetry_table import ascii_text, residual_cards, residual_table, telemetry_cards, telemetry_table
 from streams.clock import iso_utc, tai_to_mjd
 from streams.errors import ImageError
 from streams.fits_images import write_image
@@ -62,7 +62,8 @@ def frame_cards(frame: Frame) -> fits.Header:
         _add_setup(cards, key, value, {keyword for keyword, _, _ in own}, notes)
     for keyword, value, comment in own:
         _add(cards, keyword, value, comment, notes)
-    for keyword, value, comment in telemetry_cards(header.telemetry):
+    sky = [] if header.adc is None else residual_cards(header.adc)
+    for keyword, value, comment in [*sky, *telemetry_cards(header.telemetry)]:
         if keyword not in cards and not _STRUCTURE.fullmatch(keyword):
             _add(cards, keyword, value, comment, notes)
     for note in [*header.notes, *notes]:
@@ -73,8 +74,8 @@ def frame_cards(frame: Frame) -> fits.Header:
 def write_frame(frame: Frame, directory: Path) -> Path:
     """Write a frame, replacing an earlier one of the same name in one step; return its path.
 
-    Extensions: DATA, ERR, DQ, SATREAD (uint16), REFERENCES, TELEM (where there is telemetry), DQ_DEF; the directory is
-    made if it is missing.
+    Extensions: DATA, ERR, DQ, SATREAD (uint16), REFERENCES, TELEM and ADC (where there is telemetry), DQ_DEF; the
+    directory is made if it is missing.
 
     Raises
     ------
@@ -86,6 +87,8 @@ def write_frame(frame: Frame, directory: Path) -> Path:
     saturated = fits.ImageHDU(np.array(frame.saturated_from, dtype=np.uint16), name="SATREAD")
     references = _reference_table(frame.header.references)
     telemetry = [telemetry_table(frame.header.telemetry)] if frame.header.telemetry else []
+    if frame.header.adc is not None and frame.header.adc.x_mas:
+        telemetry.append(residual_table(frame.header.adc))
     write_image(
         path,
         frame_cards(frame),
@@ -93,6 +96,7 @@ def write_frame(frame: Frame, directory: Path) -> Path:
         frame.err,
         frame.dq,
         extra=[saturated, references, *telemetry],
+        coordinates=frame.header.wcs,
         overwrite=True,
     )
     return path

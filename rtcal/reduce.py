@@ -63,7 +63,7 @@ class Reducer:
         self._bands = bands
         self._clock = clock
         self._telemetry = make_history(settings.telemetry, load_keys(settings.telemetry.keys))
-        self._new_monitor = partial(Monitor, settings.telemetry, self._telemetry, exclude)
+        self._new_monitor = partial(Monitor, settings, self._telemetry, exclude)
         self._new_monitor()  # a rule that cannot be read is said at once
 
     def frames(self, source: Source, on_message: Callable[[Message], None] | None = None) -> Iterator[Frame]:

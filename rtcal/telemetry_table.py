@@ -7,7 +7,7 @@ import numpy as np
 from astropy.io import fits
 
 from streams.clock import tai_to_mjd
-from streams.messages import Scalar, TelemetryRow
+from streams.messages import AdcResidual, Scalar, TelemetryRow
 
 NOT_OF_A_READ = -1
 
@@ -30,6 +30,41 @@ def telemetry_cards(rows: Sequence[TelemetryRow]) -> list[tuple[str, Scalar, str
         doubt = {"STALE": f"STALE by {row.age_s:.1f} s" if row.age_s else "STALE", "SUSPECT": "SUSPECT"}
         cards[row.fits] = (row.fits, value, f"{unit}{doubt.get(row.status, 'at mid-exposure')}")
     return list(cards.values())
+
+
+def residual_cards(adc: AdcResidual) -> list[tuple[str, Scalar, str]]:
+    """Return what the atmosphere's dispersion leaves on a frame; what is not known has no card."""
+    edge_x, edge_y = adc.edge_mas or (None, None)
+    shift_x, shift_y = adc.shift_mas or (None, None)
+    cards: list[tuple[str, Scalar | None, str]] = [
+        ("ADCSTAT", adc.status, "residual dispersion"),
+        ("ADCATMOS", adc.atmosphere, "origin of the atmosphere's dispersion"),
+        ("ADCAIR", adc.air, "air that it is computed with"),
+        ("ADCREFWV", adc.reference_um, "[um] reference wavelength"),
+        ("ADCORIDG", adc.orientation_deg, "[deg] direction of the atmosphere's dispersion"),
+        ("ADCATMAS", adc.atmosphere_mas, "[mas] edge to edge without prisms"),
+        ("ADCEDGEX", edge_x, "[mas] residual, shortest to longest wavelength"),
+        ("ADCEDGEY", edge_y, "[mas] the same, y"),
+        ("ADCRMS", adc.rms_mas, "[mas] weighted scatter of the residual"),
+        ("ADCSHFTX", shift_x, "[mas] of the band from the reference"),
+        ("ADCSHFTY", shift_y, "[mas] the same, y"),
+        ("ADCAXIS", adc.axis_deg, "[deg] direction of the longest image"),
+        ("ADCELONG", adc.elongation_mas, "[mas] adds in square to FWHM"),
+        ("ADCFWHM", adc.fwhm_mas, "[mas] of a diffraction-limited image"),
+        ("ADCFOLER", adc.following_mas, "[mas] from prisms off their targets"),
+    ]
+    return [(keyword, value, comment) for keyword, value, comment in cards if value is not None]
+
+
+def residual_table(adc: AdcResidual) -> fits.BinTableHDU:
+    """Return the table ADC: WAVELENGTH [um], WEIGHT, DX and DY [mas]."""
+    columns = [
+        fits.Column("WAVELENGTH", "D", unit="um", array=np.array(adc.wavelength_um)),
+        fits.Column("WEIGHT", "D", array=np.array(adc.weight)),
+        fits.Column("DX", "D", unit="mas", array=np.array(adc.x_mas)),
+        fits.Column("DY", "D", unit="mas", array=np.array(adc.y_mas)),
+    ]
+    return fits.BinTableHDU.from_columns(columns, name="ADC")
 
 
 def telemetry_table(rows: Sequence[TelemetryRow]) -> fits.BinTableHDU:

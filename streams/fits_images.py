@@ -6,7 +6,7 @@ all of it is on disk, or not at all.
 
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -29,6 +29,7 @@ def write_image(
     dq: NDArray[np.unsignedinteger[Any]] | None,
     *,
     extra: Sequence[fits.ImageHDU | fits.BinTableHDU] = (),
+    coordinates: Mapping[str, str | int | float | bool] | None = None,
     overwrite: bool = False,
 ) -> None:
     """Write PRIMARY (`cards`), DATA, ERR, DQ, `extra` and DQ_DEF, each with CHECKSUM and DATASUM.
@@ -45,6 +46,8 @@ def write_image(
         Flags of `streams.dq`, stored as uint32 by the BZERO convention, (y, x). None leaves out DQ and DQ_DEF.
     extra
         Further extensions, written between DQ and DQ_DEF.
+    coordinates
+        Cards of DATA, ERR and DQ: where their pixels lie on the sky.
     overwrite
         True to replace a file of this name, in one step.
 
@@ -61,6 +64,7 @@ def write_image(
     hdus = fits.HDUList([fits.PrimaryHDU(header=cards.copy())])
     for name, array in images.items():
         hdus.append(_image(name, array, cards.get("BUNIT")))
+        hdus[-1].header.update(coordinates or {})
     for hdu in extra:
         hdus.append(hdu)
     if dq is not None:

@@ -143,6 +143,48 @@ class TelemetryRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     read: Index | None = None
 
 
+Pair = Annotated[list[float], Meta(min_length=2, max_length=2)]
+Curve = Annotated[list[float], Meta(max_length=64)]
+
+
+class AdcResidual(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the atmosphere's dispersion and the prisms of its corrector leave, at the middle of the exposure.
+
+    Vectors are (x, y) in the instrument's frame, relative to the reference wavelength; what is not known is None.
+    """
+
+    status: Literal["OK", "STALE", "OUT", "UNKNOWN"]
+    """STALE: from held values; OUT: the prisms are not in the beam, all of the atmosphere is left."""
+    atmosphere: Literal["TCS", "MODEL", "NONE"]
+    """Whether the telescope control system gave the dispersion, or it was computed."""
+    air: Literal["OK", "DEFAULT"]
+    """DEFAULT: pressure, temperature or humidity were not known, and the configuration's were taken."""
+    reference_um: float | None = None
+    zenith_deg: float | None = None
+    orientation_deg: float | None = None
+    """Direction in which blue light is displaced by the atmosphere."""
+    atmosphere_mas: float | None = None
+    """From edge to edge of the band, without prisms."""
+    wavelength_um: Curve = []
+    weight: Curve = []
+    x_mas: Curve = []
+    y_mas: Curve = []
+    """The residual at each wavelength."""
+    edge_mas: Pair | None = None
+    """From the shortest to the longest wavelength."""
+    shift_mas: Pair | None = None
+    """Of the band's light from where its reference wavelength lies."""
+    rms_mas: float | None = None
+    axis_deg: float | None = None
+    """Direction along which images are longest."""
+    elongation_mas: float | None = None
+    """Added in square to the width at half maximum along the axis."""
+    fwhm_mas: float | None = None
+    """What a diffraction-limited image then measures along the axis."""
+    following_mas: float | None = None
+    """Edge to edge between the prisms where they are and where they are meant to be."""
+
+
 class FrameHeader(_Header, frozen=True, kw_only=True, tag="frame"):
     """A reduced image; `time_ns` is its last read."""
 
@@ -182,6 +224,9 @@ class FrameHeader(_Header, frozen=True, kw_only=True, tag="frame"):
     reads_excluded: Index = 0
     """Reads that a rule left out, not counted among the lost or rejected."""
     telemetry: Annotated[list[TelemetryRow], Meta(max_length=MAX_TELEMETRY_ROWS)] = []
+    adc: AdcResidual | None = None
+    wcs: SetupKeys = {}
+    """World coordinates of DATA, ERR and DQ as FITS keywords; empty where the pointing is not known."""
 
 
 class _SpectralHeader(_Header, frozen=True, kw_only=True):

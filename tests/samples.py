@@ -7,6 +7,7 @@ import numpy as np
 
 from streams import wire
 from streams.messages import (
+    AdcResidual,
     Cube,
     CubeHeader,
     DetectorStatus,
@@ -46,6 +47,26 @@ ANGLE = TelemetryRow(
     unit="deg",
     age_s=0.25,
     status="OK",
+)
+RESIDUAL = AdcResidual(
+    status="OK",
+    atmosphere="TCS",
+    air="DEFAULT",
+    reference_um=1.65,
+    zenith_deg=60.0,
+    orientation_deg=30.0,
+    atmosphere_mas=48.6,
+    wavelength_um=[1.5, 1.75],
+    weight=[0.5, 0.5],
+    x_mas=[0.25, -0.25],
+    y_mas=[0.125, -0.125],
+    edge_mas=[0.5, 0.25],
+    shift_mas=[0.0, 0.0],
+    rms_mas=0.28,
+    axis_deg=26.5,
+    elongation_mas=0.66,
+    fwhm_mas=11.6,
+    following_mas=0.1,
 )
 DARK = Provenance(reftype="DARK", status="OK", name="iris_dark_0001.fits", sha256="0f" * 32, age_s=3600.5)
 SKY = Provenance(reftype="SKY", status="MISSING", note="no rule covers FILTER=H")
@@ -146,6 +167,8 @@ def _frame() -> Frame:
         notes=["sky not subtracted"],
         reads_excluded=2,
         telemetry=[LOOP, ANGLE],
+        adc=RESIDUAL,
+        wcs={"CTYPE1": "RA---TAN", "CRVAL1": 150.0},
     )
     data = np.array([[1.5, np.nan], [-0.25, 1e6]], dtype="<f4")
     dq = np.array([[0, 1 << 31], [3, 1]], dtype="<u4")

@@ -6,14 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.wcs import WCS
 from msgspec.structs import replace
 
-from rtcal.config import TelemetrySettings
 from rtcal.errors import UsageError
 from rtcal.joined import Monitor, make_history
 from rtcal.pipeline import Pipeline
 from rtcal.products import write_frame
 from rtcal.reduce import Reducer
+from rtcal.sky import NO_POINTING
 from streams import wire
 from streams.clock import NS
 from streams.messages import Frame, Message, Read, Telemetry, TelemetryHeader
@@ -51,10 +52,6 @@ def loop(at_s: float, state: str) -> Telemetry:
 
 def seeing(at_s: float, r0: float) -> Telemetry:
     return telemetry("NFIRAOS.rtc.turbLgs", at_s, r0=r0)
-
-
-def rules(**changes: Any) -> TelemetrySettings:
-    return replace(settings_with().telemetry, **changes)
 
 
 @pytest.fixture
@@ -198,23 +195,23 @@ def test_header_and_telemetry_that_disagree_are_said(reduce):
     setup = {"SUBARRAY": "WINDOW", "FILTER": "Br_Gamma", "FILTWAVE": 2.166, "IFSSCALE": 25}
     same = [telemetry("IRIS.imager.filter.current", 5.0, name="BrGamma", wavelength=2.1661)]
     (frame,) = reduce(merged(ramp_reads(line(), setup=setup), same))
-    assert not frame.header.notes
+    assert frame.header.notes == [NO_POINTING]
     other = [telemetry("IRIS.imager.filter.current", 5.0, name="H", wavelength=1.633)]
     (frame,) = reduce(merged(ramp_reads(line(), setup=setup), other))
-    assert frame.header.notes[-2:] == [
+    assert frame.header.notes[:2] == [
         "FILTER: the header says Br_Gamma, telemetry H; the header was used",
         "FILTWAVE: the header says 2.166, telemetry 1.633; the header was used",
     ]
 
 
 def test_a_frame_with_too_much_telemetry_still_travels(bands, clock):
-    history = make_history(rules(), TABLE)
+    history = make_history(settings_with().telemetry, TABLE)
     pipeline = Pipeline(
         Reducer(settings_with(), FixedReferences(), bands, clock)._settings,
         FixedReferences(),
         bands,
         clock,
-        Monitor(rules(), history),
+        Monitor(settings_with(), history),
     )
     for key in TABLE.all():
         value: Any = {"real": 1.5, "integer": 2, "flag": True}.get(key.about.type, "x" * 1000)
@@ -265,6 +262,58 @@ def test_the_file_holds_table_and_cards(reduce, tmp_path: Path):
         assert rows["AOLOOPHO"]["STATUS"] == "AGE"
         assert rows["ENVTAIR"]["AGE"] == pytest.approx(9.0)
         assert sum(table["FITSKEY"] == "AOLOOPHO") == 11
+
+
+def sky_events() -> list[Telemetry]:
+    """The telescope at a zenith distance of 60 degrees, its prisms in the beam and a little off."""
+    pointing = {"ra": 150.0, "dec": 2.0, "z": 60.0, "parallactic": 30.0}
+    events = [telemetry("TCS.pk.currentPosition", 0.1 * step, **pointing) for step in range(110)]
+    events += [telemetry("TCS.cmIRIS.positionAngle", 0.05 * step, positionAngle=25.0) for step in range(220)]
+    for second in range(11):
+        angles = {"rotationA": 230.0, "rotationB": 189.0, "error_rotationA": 0.0, "error_rotationB": -1.0}
+        events.append(telemetry("IRIS.imager.adc.PRISM_current", float(second), **angles))
+        events.append(telemetry("IRIS.imager.adc.RETRACT_position", float(second), discretePosition="IN"))
+    return events
+
+
+def test_world_coordinates_and_dispersion_in_the_file(reduce, tmp_path: Path):
+    setup = {"SUBARRAY": "FULL", "FILTER": "H", "CHANNELS": 0}
+    (frame,) = reduce(merged(ramp_reads(line(), setup=setup), sky_events()))
+    path = write_frame(frame, tmp_path)
+    verify(path)
+    adc = frame.header.adc
+    assert adc is not None
+    with fits.open(path) as hdus:
+        wcs = WCS(hdus["DATA"].header)
+        reference = wcs.wcs.crpix - 1
+        np.testing.assert_allclose(wcs.pixel_to_world_values(*reference), (150.0, 2.0), atol=1e-9)
+        assert WCS(hdus["DQ"].header).wcs.compare(wcs.wcs)
+        place = np.array([(8 + 1) / 2 + 0.5 * 8 * 1.073242, (8 + 1) / 2 - 0.5 * 8 * 1.073242])
+        np.testing.assert_allclose(wcs.wcs.crpix - place, np.array(adc.shift_mas) / 4.0, atol=1e-9)
+        cards, table = hdus[0].header, hdus["ADC"].data
+        assert (cards["ADCSTAT"], cards["ADCAIR"], cards["ADCATMOS"]) == ("OK", "DEFAULT", "MODEL")
+        assert cards["ADCATMAS"] == pytest.approx(48.6, abs=0.1)
+        assert cards["ADCFOLER"] == adc.following_mas == pytest.approx(0.525, abs=0.01)  # 30.1 mas turned by a degree
+        assert list(table["DX"]) == adc.x_mas
+        assert list(table["WAVELENGTH"]) == pytest.approx(np.linspace(1.485, 1.781, 9))
+    dark = merged(ramp_reads(line(), setup=setup | {"EXPTYPE": "DRK"}), sky_events())
+    (frame,) = reduce(dark)
+    assert frame.header.adc is None
+    assert frame.header.wcs == {}
+
+
+def test_a_pointing_that_has_stopped_is_said(reduce):
+    setup = {"SUBARRAY": "FULL", "FILTER": "H", "CHANNELS": 0}
+    stopped = [event for event in sky_events() if event.header.time_ns < START_NS + NS]
+    (frame,) = reduce(merged(ramp_reads(line(), setup=setup), stopped))
+    assert frame.header.wcs["CRVAL1"] == 150.0
+    assert "the pointing is stale: coordinates are from held values" in frame.header.notes
+    assert frame.header.adc is not None
+    assert frame.header.adc.status == "STALE"
+    spectra = merged(ramp_reads(line(), setup=setup | {"INSTMODE": "SLICER"}), sky_events())
+    (frame,) = reduce(spectra)
+    assert frame.header.wcs == {}
+    assert frame.header.adc is not None
 
 
 def test_live_and_offline_give_the_same_frame(bands):

@@ -1,0 +1,35 @@
+"""The tables [adc] and [wcs]: dispersion, and where detectors lie on the sky."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+
+class AdcSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Table `[adc]`: the atmospheric dispersion corrector."""
+
+    orientation_sign: Literal[-1, 1]
+    orientation_offset_deg: float
+    curve_um: list[float]
+    curve_mas: list[float]
+    check_mas: Annotated[float, Meta(gt=0)]
+    pressure_hpa: Annotated[float, Meta(gt=0, le=1200)]
+    temperature_c: Annotated[float, Meta(ge=-100, le=100)]
+    humidity: Annotated[float, Meta(ge=0, le=1)]
+
+    def __post_init__(self) -> None:
+        if len(self.curve_um) != len(self.curve_mas) or self.curve_um != sorted(set(self.curve_um)):
+            raise ValueError("curve_um and curve_mas need one value for each wavelength, wavelengths rising")
+
+
+class WcsSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Table `[wcs]`: where detectors lie on the sky."""
+
+    pixel_mas: Annotated[float, Meta(gt=0)]
+    diameter_m: Annotated[float, Meta(gt=0)]
+    gap: Annotated[float, Meta(ge=0, le=10)]
+    side_px: Annotated[int, Meta(ge=1, le=100_000)]
+    angle_sign: Literal[-1, 1]
+    angle_offset_deg: float
+    shift_by_dispersion: bool
+    places: dict[str, tuple[float, float]]
