@@ -29,6 +29,7 @@ from rtcal.refmake.linearity import make_linearity
 from rtcal.refmake.ramps import RampStack
 from rtcal.refmake.saturation import make_saturation
 from rtcal.steps import FloatImage
+from streams.messages import Scalar
 
 HIGHEST_ORDER = 9
 LOW_REACH = 0.5
@@ -72,21 +73,27 @@ def saturation(
     overwrite: Overwrite = False,
     pedigree: Pedigree = "GROUND",
 ) -> None:
-    """Make a saturation map: the raw level at which each pixel stops answering, from ramps that go beyond it.
+    """Make a saturation map: the raw level from which each pixel is saturated, from ramps that go beyond it.
 
-    Pixels that never saturate take the level of the reads' headers, else of the detector's table.
+    That is `saturation_fraction` of where it stops answering. Pixels that never saturate take the same part of the
+    level in the reads' headers, else of the detector's table.
 
     Examples:
 
         rtcal refs make saturation ramps/flat_bright --out saturation.fits
     """
     check_output(out, overwrite, pedigree)
-    with raw_ramps(Input(inputs, detector, config), out.parent) as ramps:
+    given = Input(inputs, detector, config)
+    fraction = given.settings().ramp.saturation_fraction
+    with raw_ramps(given, out.parent) as ramps:
         with rows_bar("rows", ramps.shape[0]) as advance:
-            made = make_saturation(ramps, advance)
+            made = make_saturation(ramps, fraction, advance)
         measured = f"measured in {made.measured.mean():.1%} of the pixels"
         typical = f"typically {np.median(made.level_dn[made.measured]):.0f} DN"
-        cards = {"NMEAS": (int(made.measured.sum()), "pixels of which the level was measured")}
+        cards: dict[str, tuple[Scalar, str]] = {
+            "NMEAS": (int(made.measured.sum()), "pixels of which the level was measured"),
+            "SATFRAC": (fraction, "of the level at which they stop"),
+        }
         write_reference(
             out,
             "SATURATION",
@@ -130,9 +137,8 @@ def linearity(
         map_dn = _level(saturation, "saturation")
         if map_dn is not None and map_dn.shape != ramps.shape:
             raise UsageError(f"--saturation {saturation} is {map_dn.shape}, the reads are {ramps.shape}")
-        ceiling = (
-            ramps.detector.saturation_dn if map_dn is None else map_dn
-        ) * given.settings().ramp.saturation_fraction
+        header_dn = ramps.detector.saturation_dn * given.settings().ramp.saturation_fraction
+        ceiling = header_dn if map_dn is None else map_dn
         with rows_bar("rows", ramps.shape[0]) as advance:
             made = make_linearity(ramps, order, bias_dn, ceiling, advance)
         cards = {

@@ -32,8 +32,6 @@ LEAST_REACH = 0.5
 """Part of the typical highest signal that a pixel must have reached: its polynomial says nothing beyond."""
 LEAST_LIGHT = 0.2
 """Part of saturation that flats must reach."""
-COVERED = 5.0
-"""Percentage of the pixels that may have reached less than what LINMAX says."""
 BAND_ROWS = 32
 """Rows that are fitted together at least: their pixels lend each other what they have in common."""
 SINGULAR = 1e-12
@@ -51,9 +49,9 @@ class Linearity:
     dq: FlagImage
     """NO_LIN_CORR where there is no polynomial; the border has REFERENCE_PIXEL."""
     reach_dn: FloatImage
-    """Highest signal that was used, (y, x)."""
+    """Highest signal that was used, (y, x), or saturation, if a ramp went on beyond it."""
     valid_dn: float
-    """Signal up to which all but a few pixels were measured."""
+    """What is typical of it."""
     saturated_dn: float
     """Typical signal at saturation."""
 
@@ -180,7 +178,10 @@ def make_linearity(
         used = [usable(band.raw_dn, ceiling).reshape(len(band.times_s), -1) for band in bands]
         fit = fit_pixels(signals, [band.times_s for band in bands], used, order, noise)
         fitted = fit.coefficients(_shared(fit, shape[1], detector.channels))
-        coefficients[:, rows], reach[rows] = fitted.reshape(order + 1, -1, shape[1]), fit.reach_dn.reshape(-1, shape[1])
+        coefficients[:, rows] = fitted.reshape(order + 1, -1, shape[1])
+        # Where a ramp went on beyond saturation the polynomial holds up to it, not only up to the read before.
+        beyond = np.any([(band.raw_dn >= ceiling).any(axis=0) for band in bands], axis=0)
+        reach[rows] = np.where(beyond, ceiling - zero, fit.reach_dn.reshape(-1, shape[1]))
     saturated_dn = float(np.median(saturated))
     good, valid_dn = _check(coefficients, reach, dq & np.uint32(Dq.REFERENCE_PIXEL) == 0)
     if valid_dn < LEAST_LIGHT * saturated_dn:
@@ -328,7 +329,7 @@ def _check(
     Returns
     -------
     tuple
-        Where they are, (y, x), and the signal up to which nearly all of them were measured.
+        Where they are, (y, x), and the signal up to which they were typically measured.
     """
     good = active & np.isfinite(coefficients).all(axis=0)
     if good.any():
@@ -340,4 +341,4 @@ def _check(
         good &= slope > 0
     if not good.any():
         raise UsageError("no pixel can be fitted: more reads below saturation are needed, or a lower --order")
-    return good, float(np.percentile(reach_dn[good], COVERED))
+    return good, float(np.median(reach_dn[good]))

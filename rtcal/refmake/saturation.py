@@ -33,13 +33,23 @@ class Saturation:
     measured: NDArray[np.bool_]
 
 
-def make_saturation(ramps: RampStack, advance: Advance = nobody) -> Saturation:
-    """Measure the level at which each pixel saturates.
+def make_saturation(ramps: RampStack, fraction: float, advance: Advance = nobody) -> Saturation:
+    """Measure the level from which each pixel is saturated: a fraction of where it stops.
 
-    A pixel has saturated from where its steps fall below half of its first ones and stay there. Its level is the
-    median of the reads on the ceiling that follows; where the ramp bends over without one, it is the last
-    read before the bend: from there on nothing can be corrected. Several ramps give their median. Pixels
-    that never saturate take the level of the reads' headers (or of the detector's table).
+    A pixel has saturated from where its steps fall below half of its first ones and stay there. It stops at the
+    median of the reads on the ceiling that follows; where the ramp bends over without one, at the last read before
+    the bend: from there on nothing can be corrected. Several ramps give their median. Pixels
+    that never saturate take the level of the reads' headers (or of the detector's table), and the fraction of it.
+
+    Parameters
+    ----------
+    ramps
+        Some of which go beyond.
+    fraction
+        Reads on the ceiling scatter, and just below it part of the light is cut off already: a pixel is saturated
+        from this fraction of it on.
+    advance
+        Told how many rows are done.
 
     Raises
     ------
@@ -60,7 +70,7 @@ def make_saturation(ramps: RampStack, advance: Advance = nobody) -> Saturation:
     measured = np.isfinite(found) & (dq & np.uint32(Dq.REFERENCE_PIXEL) == 0)
     if not measured.any():
         raise UsageError("no pixel saturates in these ramps; give brighter or longer ones")
-    level = np.where(measured, found, np.float32(detector.saturation_dn))
+    level = np.where(measured, found, np.float32(detector.saturation_dn)) * np.float32(fraction)
     return Saturation(level, np.where(measured, err, 0), dq, measured)
 
 

@@ -14,6 +14,9 @@ PARKEYS: dict[str, tuple[str, ...]] = {
     "DQ": ("DETECTOR",),
     "SKY": ("DETECTOR", "FILTER"),
     "FLAT": ("DETECTOR", "FILTER"),
+    "BIAS": ("DETECTOR",),
+    "SATURATION": ("DETECTOR",),
+    "NONLINCOEFF": ("DETECTOR",),
 }
 """Keywords that must agree with the exposure's, by reference type."""
 _ORIGIN = "simulated by iris-rtcal"

@@ -14,6 +14,7 @@ from streams.fits_images import write_image
 from streams.simulator.instrument import random_for
 from streams.simulator.mappings import OBSERVATORY, PARKEYS, Rules, check_ours, write_mappings
 from streams.simulator.sequence import Simulator
+from streams.simulator.settings import SimulatorSettings
 from streams.simulator.setup import instrument_keys
 
 AGE = {
@@ -21,11 +22,16 @@ AGE = {
     "DQ": timedelta(hours=12),
     "FLAT": timedelta(hours=12),
     "SKY": timedelta(minutes=10),
+    "BIAS": timedelta(hours=12),
+    "SATURATION": timedelta(days=30),
+    "NONLINCOEFF": timedelta(days=30),
 }
 """How long before the start each reference was made: the day's calibrations, and a sky just before."""
-_UNITS = {"DARK": "e-/s", "SKY": "e-/s", "FLAT": "1"}
+_UNITS = {"DARK": "e-/s", "SKY": "e-/s", "FLAT": "1", "BIAS": "DN", "SATURATION": "DN"}
 _FLAT_SIGMA = 0.001
 """Error of a flat made of a million electrons a pixel."""
+_BIAS_RESETS = 16
+"""Resets that a bias is the mean of."""
 
 Planes = tuple[NDArray[np.float32] | None, NDArray[np.float32] | None, NDArray[np.uint32]]
 """DATA, ERR, DQ; the first two absent in a bad-pixel map."""
@@ -37,7 +43,7 @@ def references_directory(directory: Path) -> Path:
 
 
 def write_references(simulator: Simulator, directory: Path) -> str:
-    """Write DARK, DQ, SKY and FLAT of each detector, and the CRDS mappings that choose them.
+    """Write the references of each detector that the settings name, and the CRDS mappings that choose them.
 
     Parameters
     ----------
@@ -67,14 +73,18 @@ def write_references(simulator: Simulator, directory: Path) -> str:
         raise ReferencesError(f"{folder}: cannot be made: {error}; choose another directory") from error
     start = datetime.fromtimestamp(tai_to_utc_ns(simulator.start_ns()) // NS, UTC)
     rules: dict[str, Rules] = {}
-    for reftype, age in AGE.items():
-        useafter = f"{start - age:%Y-%m-%d %H:%M:%S}"
+    for reftype in simulator.settings.reference_types:
+        useafter = f"{start - AGE[reftype]:%Y-%m-%d %H:%M:%S}"
         chosen: dict[tuple[str, ...], tuple[str, str]] = {}
         for detector in simulator.settings.detectors:
             keys = instrument_keys(simulator.settings, detector)
             name = f"tmt_iris_{reftype.lower()}_{detector.lower()}_0001.fits"
             data, err, dq = _planes(simulator, detector, reftype)
-            write_image(folder / name, _cards(keys, reftype, useafter), data, err, dq, overwrite=True)
+            cards, extra = _cards(keys, reftype, useafter), []
+            if reftype == "NONLINCOEFF":
+                cards["LINMAX"] = (simulator.settings.saturation_dn - simulator.settings.reset_level_dn, "[DN]")
+                extra = [_coefficients(simulator.settings)]
+            write_image(folder / name, cards, data, err, dq, extra=extra, overwrite=True)
             chosen[tuple(str(keys[parkey]) for parkey in PARKEYS[reftype])] = (useafter, name)
         rules[reftype] = chosen
     return write_mappings(directory, rules)
@@ -99,8 +109,18 @@ def _planes(simulator: Simulator, detector: str, reftype: str) -> Planes:
     chip = simulator.scene.chips[detector]
     if reftype == "DQ":
         return None, None, chip.dq
+    settings = simulator.settings
+    if reftype == "NONLINCOEFF":
+        return None, None, np.zeros_like(chip.dq)
+    if reftype == "SATURATION":
+        level = chip.bias_dn + np.float32(settings.saturation_dn - settings.reset_level_dn)
+        return level, None, np.zeros_like(chip.dq)
     random = random_for(simulator.settings.seed, detector, reftype)
     noise = random.standard_normal(chip.flat.shape, dtype=np.float32)
+    if reftype == "BIAS":
+        scatter_dn = np.hypot(settings.ktc_noise_e, settings.read_noise_e) / settings.gain_e_per_dn
+        err = np.full(chip.flat.shape, scatter_dn / np.sqrt(_BIAS_RESETS), np.float32)
+        return chip.bias_dn + err * noise, err, np.zeros_like(chip.dq)
     if reftype == "FLAT":
         blind = chip.flat <= 0
         err = np.full(chip.flat.shape, _FLAT_SIGMA, np.float32)
@@ -113,6 +133,14 @@ def _planes(simulator: Simulator, detector: str, reftype: str) -> Planes:
         counted = rate + chip.dark_e_per_s
     err = _rate_sigma(simulator, counted)
     return rate + err * noise, err, chip.dq
+
+
+def _coefficients(settings: SimulatorSettings) -> fits.ImageHDU:
+    """Return the polynomial that undoes the bend x = y - A y^2 of signals in DN: y = x + A x^2 + 2 A^2 x^3."""
+    bend_per_dn = settings.bend_per_e * settings.gain_e_per_dn
+    values = np.array([0, 1, bend_per_dn, 2 * bend_per_dn**2], ">f4")
+    shape = (len(values), settings.size, settings.size)
+    return fits.ImageHDU(np.ascontiguousarray(np.broadcast_to(values[:, None, None], shape)), name="COEFFS")
 
 
 def _rate_sigma(simulator: Simulator, rate_e_per_s: NDArray[np.float32]) -> NDArray[np.float32]:

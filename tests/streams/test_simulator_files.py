@@ -13,6 +13,7 @@ from streams.errors import ReferencesError
 from streams.simulator import Simulator, write_references, write_truth
 from streams.simulator.truth import NEVER
 from tests.data import need
+from tests.fakes import FakeClock
 from tests.simulated import simulated
 
 
@@ -103,6 +104,27 @@ def test_the_error_of_a_dark_is_that_of_a_long_exposure(cache):
     with reference(cache, "dark") as file:
         middle = np.median(file["ERR"].data)
     assert middle == pytest.approx(np.sqrt(0.025 * 600 + 2 * 81) / 600, rel=0.02)
+
+
+def test_levels_and_linearity_are_written_if_they_are_asked_for(tmp_path):
+    settings = simulated(reference_types=["BIAS", "SATURATION", "NONLINCOEFF"])
+    simulator = Simulator(settings, FakeClock())
+    write_references(simulator, tmp_path)
+    chip = simulator.scene.chips["IMG1"]
+    with reference(tmp_path, "bias") as file:
+        pull = (file["DATA"].data - chip.bias_dn) / file["ERR"].data
+        assert file[0].header["BUNIT"] == "DN"
+    assert pull.std() == pytest.approx(1, abs=0.02)
+    with reference(tmp_path, "saturation") as file:
+        saturated_e = (file["DATA"].data - chip.bias_dn) * settings.gain_e_per_dn
+    np.testing.assert_allclose(saturated_e, 90_000 * (1 - 1e-7 * 90_000), rtol=1e-4)
+    with reference(tmp_path, "nonlincoeff") as file:
+        coefficients, reach = file["COEFFS"].data[:, 9, 9].astype(float), file[0].header["LINMAX"]
+    charge = np.linspace(0, 90_000, 10)
+    measured = charge * (1 - 1e-7 * charge) / settings.gain_e_per_dn
+    assert reach == pytest.approx(measured[-1])
+    linear = np.polynomial.polynomial.polyval(measured, coefficients)
+    np.testing.assert_allclose(linear * settings.gain_e_per_dn, charge, rtol=2e-5)
 
 
 def test_the_bad_pixel_map_is_the_chip(simulator, cache):

@@ -52,7 +52,7 @@ def test_a_ceiling_is_the_level_and_a_bend_the_last_read_before_it():
 
 
 def test_the_simulators_full_well_is_where_its_pixels_saturate(held):
-    made = make_saturation(held.lamp("bright0", "bright1"))
+    made = make_saturation(held.lamp("bright0", "bright1"), 1.0)
     good = active_pixels()
     full_dn = lamp().chip.bias_dn + FULL_WELL_E * (1 - BEND_PER_E * FULL_WELL_E) / GAIN
     assert made.measured[good].all()
@@ -64,13 +64,14 @@ def test_the_simulators_full_well_is_where_its_pixels_saturate(held):
     header_dn = read("one", 0, lamp().ramps["dark0"][0]).header.saturation_dn
     assert not made.measured[dead].any()
     assert (made.level_dn[dead] == np.float32(header_dn)).all()
+    np.testing.assert_allclose(make_saturation(held.lamp("bright0", "bright1"), 0.9).level_dn, 0.9 * made.level_dn)
 
 
 def test_ramps_that_do_not_saturate_or_are_too_short_are_refused(held):
     with pytest.raises(UsageError, match="no pixel saturates"):
-        make_saturation(held.ramps({"flat": [np.full((64, 128), 5000 + 900 * n, "u2") for n in range(8)]}))
+        make_saturation(held.ramps({"flat": [np.full((64, 128), 5000 + 900 * n, "u2") for n in range(8)]}), 1.0)
     with pytest.raises(UsageError, match="at least 1 ramps of 4 or more reads; found flat ramp 0: 3"):
-        make_saturation(held.ramps({"flat": lamp().ramps["flat0"][:3]}))
+        make_saturation(held.ramps({"flat": lamp().ramps["flat0"][:3]}), 1.0)
     with pytest.raises(UsageError, match="bias needs"):
         make_bias(held.ramps({}))
 
