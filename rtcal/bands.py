@@ -5,8 +5,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 
-BAND_BYTES = 1 << 22
-"""What the planes of one band may take: it stays in the cache from kernel to kernel, and calls cost little."""
+BAND_BYTES = 1 << 24
+"""What the planes of one band may take: calls cost little, and the threads still share evenly."""
+
+LEAST_ROWS = 8
+"""A band of fewer rows would spend its time on its edges; but every thread has one."""
 
 
 class Bands:
@@ -25,20 +28,23 @@ class Bands:
         self.threads = threads or os.cpu_count() or 1
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="band") if self.threads > 1 else None
 
-    def run(self, work: Callable[[slice], None], shape: tuple[int, int], bytes_per_pixel: int) -> None:
-        """Call `work(rows)` for every band of an image of `shape`; return when all are done."""
-        rows = max(1, BAND_BYTES // (bytes_per_pixel * shape[1]))
+    def run(self, work: Callable[[slice], None], shape: tuple[int, int], bytes_per_pixel: int) -> list[int]:
+        """Call `work(rows)` for every band of an image of `shape`; return, when all are done, where bands met."""
+        least = min(LEAST_ROWS, -(-shape[0] // self.threads))
+        rows = max(least, BAND_BYTES // (bytes_per_pixel * shape[1]))
         slices = [slice(start, min(start + rows, shape[0])) for start in range(0, shape[0], rows)]
+        edges = [band.start for band in slices[1:]]
         if self._pool is None or len(slices) == 1:
             for band in slices:
                 work(band)
-            return
+            return edges
         share = -(-len(slices) // self.threads)
         shares = [slices[i : i + share] for i in range(0, len(slices), share)]
         futures = [self._pool.submit(_run_all, work, part) for part in shares[1:]]
         _run_all(work, shares[0])
         for future in futures:
             future.result()
+        return edges
 
     def close(self) -> None:
         """End the threads."""

@@ -1,20 +1,35 @@
 """A set of references made ready for one setup: merged flags, what to subtract, and where it all came from."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from refcache import Chosen, Dark, Flat, Reference, ReferenceSet, Sky
-from rtcal.config import CalibrationSettings
+from refcache import Bias, Chosen, Dark, Flat, Linearity, Reference, ReferenceSet, Saturation, Sky
+from rtcal import steps
+from rtcal.buffers import FlagImage, FloatImage
+from rtcal.config import CalibrationSettings, Detector
+from rtcal.kernels.finish import Product
 from rtcal.kernels.flags import BAD_REF_PIXEL, DO_NOT_USE, WINDOW
-from rtcal.steps import ExposureSums, FlagImage, Scaled, border_flags, sample_steps
+from rtcal.kernels.planes import Curve, Levels
+from rtcal.kernels.refpix import BAD_REFERENCE
 from streams.messages import Provenance
 from streams.windows import Window
 
 CLIP_SIGMA = 3.0
 CLIP_ROUNDS = 5
+NO_BIAS = "neither a bias nor reset_level_dn says from where levels count; not applied"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Raw levels between which a pixel's value is its own [DN], where no reference says better."""
+
+    ceiling_dn: float
+    floor_dn: float = float("-inf")
+    """The floor of the converter; reads that do not come from one have none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,8 +42,9 @@ class Calibration:
     references: ReferenceSet
     static_dq: FlagImage
     border: int
-    bad_reference: NDArray[np.uint8]
-    """1 where a reference pixel is not to be used."""
+    masks: NDArray[np.uint8]
+    """`steps.UNUSABLE` where a pixel has DO_NOT_USE, `refpix.BAD_REFERENCE` where a reference pixel is bad."""
+    _levels: dict[tuple[Limits, str], Levels] = field(default_factory=dict)
 
     @classmethod
     def build(
@@ -39,80 +55,136 @@ class Calibration:
         if old is not None and old.static_dq.shape == shape and old.border == border:
             before = _applied(old.references)
             if len(before) == len(applied) and all(a is b for a, b in zip(before, applied, strict=True)):
-                return cls(references, old.static_dq, border, old.bad_reference)
-        dq = border_flags(shape, border)
+                return replace(old, references=references)
+        dq = steps.border_flags(shape, border)
         for reference in applied:
             dq |= reference.dq
-        dq.setflags(write=False)
-        return cls(references, dq, border, (dq & BAD_REF_PIXEL != 0).astype(np.uint8))
+        masks = np.where(dq & DO_NOT_USE, steps.UNUSABLE, np.uint8(0))
+        masks |= np.where(dq & BAD_REF_PIXEL, BAD_REFERENCE, np.uint8(0))
+        for plane in (dq, masks):
+            plane.setflags(write=False)
+        return cls(references, dq, border, masks)
 
     def masked(self, windows: Collection[Window]) -> "Calibration":
         """Return the same with the pixels of windows left out: WINDOW and DO_NOT_USE."""
         if not windows:
             return self
-        dq = self.static_dq.copy()
+        dq, masks = self.static_dq.copy(), self.masks.copy()
         for window in windows:
             dq[window.slices] |= WINDOW | DO_NOT_USE
-        dq.setflags(write=False)
-        return replace(self, static_dq=dq)
+            masks[window.slices] |= steps.UNUSABLE
+        for plane in (dq, masks):
+            plane.setflags(write=False)
+        return replace(self, static_dq=dq, masks=masks)
 
-    def provenance(self, sky: "SkyScale | None" = None) -> list[Provenance]:
-        """Say for each type what was used, or why nothing was; a refused sky scale shows on the sky."""
-        refused = sky.problem if sky is not None else ""
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return int(self.static_dq.shape[1])
+
+    def provenance(self, detector: Detector | None = None, sky: "SkyScale | None" = None) -> list[Provenance]:
+        """Say for each type what was used, or why nothing was.
+
+        A refused sky scale shows on the sky; linearity that has no level to count from shows on itself.
+        """
+        refused = {"sky": sky.problem if sky is not None else ""}
+        if detector is not None and self.references.applied(Linearity) is not None and self._bias(detector) is None:
+            refused["linearity"] = NO_BIAS
         return [
-            _provenance(replace(one, status="MISMATCH", note=refused) if refused and one.reftype == "sky" else one)
+            _provenance(replace(one, status="MISMATCH", note=why) if (why := refused.get(one.reftype)) else one)
             for one in self.references.chosen()
         ]
 
-    def dark(self) -> Scaled | None:
-        """Return the dark rate to subtract, if there is one."""
+    def _bias(self, detector: Detector) -> FloatImage | None:
+        """Return the level without charge [DN]: of the bias, else the configured one; None where none is known."""
+        bias = self.references.applied(Bias)
+        if bias is not None:
+            return bias.level
+        level_dn = detector.reset_level_dn
+        return None if level_dn is None else steps.flat_row(level_dn, self.width)
+
+    def curve(self, detector: Detector) -> Curve:
+        """Return how levels become linear; as they are without a reference or a level to count from."""
+        linearity, bias = self.references.applied(Linearity), self._bias(detector)
+        if linearity is None or bias is None:
+            return steps.straight(self.width)
+        return Curve(bias, linearity.coefficients)
+
+    def levels(self, limits: Limits, detector: Detector, dtype: np.dtype[Any]) -> Levels:
+        """Return the levels beyond which pixels are not their own: a pixel's own where a reference knows them.
+
+        Nor is a level beyond which linearity is not known. They are made once for a setup.
+        """
+        key = (limits, dtype.str)
+        if key not in self._levels:
+            saturation = self.references.applied(Saturation)
+            ceiling: float | FloatImage = limits.ceiling_dn if saturation is None else saturation.level
+            linearity, bias = self.references.applied(Linearity), self._bias(detector)
+            if linearity is not None and bias is not None and np.isfinite(linearity.valid_dn):
+                ceiling = np.minimum(ceiling, bias + np.float32(linearity.valid_dn))
+            self._levels.clear()  # another setup's limits are not asked for again
+            self._levels[key] = steps.levels_of(ceiling, limits.floor_dn, dtype, self.width)
+        return self._levels[key]
+
+    def dark(self) -> Product:
+        """Return the dark rate to subtract; nothing where there is none."""
         dark = self.references.applied(Dark)
-        return Scaled(dark.rate, dark.err) if dark is not None else None
+        return steps.nothing(self.width) if dark is None else steps.product(dark.rate, dark.err)
 
-    def flat(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return the flat field and its error, if there is one."""
+    def flat(self) -> tuple[FloatImage, FloatImage]:
+        """Return the flat field and its error; one without error where there is none."""
         flat = self.references.applied(Flat)
-        return (flat.flat, flat.err) if flat is not None else None
+        return (steps.flat_row(1, self.width), steps.flat_row(0, self.width)) if flat is None else (flat.flat, flat.err)
 
-    def sky(self, sums: ExposureSums, settings: CalibrationSettings, *, spectral: bool = False) -> "SkyScale | None":
+    def sky(
+        self, rate: FloatImage, rows: slice, settings: CalibrationSettings, *, spectral: bool = False
+    ) -> "SkyScale | None":
         """Return the sky to subtract and its scale; None without a sky, or if it is switched off.
 
         On spectra there is no level of the sky that all pixels share: scale 1.
+
+        Parameters
+        ----------
+        rate
+            Some rows of the frame, the dark taken out [e-/s], (y, x).
+        rows
+            Which ones.
+        settings
+            The `[calibration]` table.
+        spectral
+            Whether the frame holds spectra.
         """
         sky = self.references.applied(Sky)
         if sky is None or settings.sky == "off":
             return None
-        unscaled = SkyScale(Scaled(sky.rate, sky.err))
+        unscaled = SkyScale(steps.product(sky.rate, sky.err))
         if settings.sky == "fixed" or spectral:
             return unscaled
-        return self._scaled_sky(unscaled, sums, settings)
+        good = (self.static_dq[rows] & DO_NOT_USE == 0) & np.isfinite(rate)
+        return _scaled(unscaled, rate[good], sky.rate[rows][good], settings)
 
-    def _scaled_sky(self, unscaled: "SkyScale", sums: ExposureSums, settings: CalibrationSettings) -> "SkyScale":
-        """Scale by the ratio of the clipped medians, on pixels that are good in both."""
-        step = sample_steps((sums.w_sum.shape[0], sums.w_sum.shape[1]))
-        weight = sums.w_sum[step, step]
-        good = (self.static_dq[step, step] & DO_NOT_USE == 0) & (weight > 0)
-        rate = sums.w_rate[step, step][good] / weight[good]
-        dark = self.dark()
-        if dark is not None:
-            rate -= dark.rate[step, step][good]
-        level, level_err = clipped_median(rate)
-        sky_level, sky_err = clipped_median(unscaled.part.rate[step, step][good])
-        if not (np.isfinite(level) and sky_level > 0):
-            return replace(unscaled, problem="no sky level to scale by; scale 1 was used")
-        scale = level / sky_level
-        if not settings.sky_scale_min <= scale <= settings.sky_scale_max:
-            limits = f"{settings.sky_scale_min:g} to {settings.sky_scale_max:g}"
-            return replace(unscaled, problem=f"scale {scale:.3g} is outside {limits}; scale 1 was used")
-        error = scale * float(np.hypot(level_err / level, sky_err / sky_level))
-        return SkyScale(replace(unscaled.part, scale=scale, scale_err=error))
+
+def _scaled(
+    unscaled: "SkyScale", rate: NDArray[np.float32], sky: NDArray[np.float32], settings: CalibrationSettings
+) -> "SkyScale":
+    """Scale by the ratio of the clipped medians of a frame and of the sky."""
+    level, level_err = clipped_median(rate)
+    sky_level, sky_err = clipped_median(sky)
+    if not (np.isfinite(level) and sky_level > 0):
+        return replace(unscaled, problem="no sky level to scale by; scale 1 was used")
+    scale = level / sky_level
+    if not settings.sky_scale_min <= scale <= settings.sky_scale_max:
+        limits = f"{settings.sky_scale_min:g} to {settings.sky_scale_max:g}"
+        return replace(unscaled, problem=f"scale {scale:.3g} is outside {limits}; scale 1 was used")
+    error = scale * float(np.hypot(level_err / level, sky_err / sky_level))
+    return SkyScale(steps.product(unscaled.part.rate, unscaled.part.err, scale, error))
 
 
 @dataclass(frozen=True)
 class SkyScale:
     """A sky with its scale, or the reason why it is not scaled."""
 
-    part: Scaled
+    part: Product
     problem: str = ""
 
 

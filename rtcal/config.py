@@ -112,6 +112,7 @@ class DetectorSettings(Struct, frozen=True, forbid_unknown_fields=True):
     saturation_dn: Annotated[float, Meta(gt=0)] | None = None
     reference_border: Annotated[int, Meta(ge=0, le=64)] | None = None
     channels: Annotated[int, Meta(ge=0, le=64)] | None = None
+    reset_level_dn: Annotated[float, Meta(ge=0)] | None = None
 
 
 class Detector(Struct, frozen=True):
@@ -122,6 +123,8 @@ class Detector(Struct, frozen=True):
     saturation_dn: float
     reference_border: int
     channels: int
+    reset_level_dn: float | None = None
+    """Raw level after a reset, from which linearity counts where there is no bias; None if it is not known."""
 
 
 def detector_of(
@@ -147,6 +150,7 @@ def detector_of(
         saturation_dn=pick("saturation_dn"),
         reference_border=int(pick("reference_border")) if not is_window(header.setup) else 0,
         channels=_count(header.setup.get("CHANNELS"), int(pick("channels"))),
+        reset_level_dn=own.reset_level_dn if own.reset_level_dn is not None else default.reset_level_dn,
     )
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rtcal.kernels.planes import Times
+
 FloatTable = NDArray[np.float64]
 
 
@@ -42,6 +44,10 @@ class Timeline:
 
     def __len__(self) -> int:
         return len(self.times_s)
+
+    def as_times(self) -> Times:
+        """Return it as the kernels take it."""
+        return Times(self.times_s, self.first_sums, self.second_sums)
 
     def append(self, time_s: float) -> None:
         """Add the time of a further read [s]."""

@@ -1,18 +1,21 @@
 """One exposure of one detector: its reads summed into ramps, its ramps into a frame."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 import rtcal
 from rtcal import steps
 from rtcal.bands import Bands
-from rtcal.calibration import Calibration
+from rtcal.buffers import Buffers, RawImage, clear
+from rtcal.calibration import Calibration, Limits, SkyScale
 from rtcal.config import CalibrationSettings, Detector, Mode
 from rtcal.errors import ReadRejected
-from rtcal.estimator import Ends, Timeline, ends_of
-from rtcal.steps import BorderTerms, ExposureSums, JumpTest, Limits, RampPlanes, RawImage
+from rtcal.estimator import Ends, Timeline, ends_of, slope_of
+from rtcal.kernels.finish import Estimate, Noise, Output
+from rtcal.kernels.planes import Sample
+from rtcal.steps import Chain, Inputs, JumpTest
 from streams.clock import NS
 from streams.dq import Dq
 from streams.messages import Frame, FrameHeader, Read, ReadHeader
@@ -23,6 +26,10 @@ SPECTRAL = ("SLICER", "LENSLET", "IFU", "IFS")
 MAX_READS = 65_000
 LAST_NUMBER = 65_534
 """The highest read number that `saturated_from` can hold: 65535 means never."""
+LOOK_BACK = 2
+"""Reads before the latest one that the test for jumps looks at."""
+UNRELIABLE = 10
+"""A slope whose error is so many times the median error is not to be relied on."""
 
 
 @dataclass(frozen=True)
@@ -52,24 +59,6 @@ class Plan:
         return JumpTest(self.detector.read_noise_e / gain, gain, self.jump_sigma)
 
 
-@dataclass(eq=False)
-class Buffers:
-    """The planes of one detector, allocated once and used for every exposure of the same shape and dtype."""
-
-    planes: RampPlanes
-    sums: ExposureSums
-
-    @classmethod
-    def fit_for(cls, read: Read, old: "Buffers | None") -> "Buffers":
-        """Return `old` if it fits the read, else new buffers."""
-        shape = (read.data.shape[0], read.data.shape[1])
-        if old is not None and old.planes.shape == shape and old.planes.zero.dtype == read.data.dtype:
-            return old
-        new = cls(RampPlanes.allocate(shape, read.data.dtype), ExposureSums.allocate(shape))
-        steps.take_pages(shape)  # after the buffers, which stay: they would take what is given back
-        return new
-
-
 class Ramp:
     """The reads used so far in the ramp that is open."""
 
@@ -80,16 +69,17 @@ class Ramp:
         self.timeline = Timeline()
         self.rejected = 0
         self.excluded: list[int] = []
-        self.last: RawImage | None = None
+        self.zero: RawImage | None = None
+        """Raw pixels of the first read, which signals are relative to."""
+        self.samples: list[Sample] = []
+        """The last reads, the latest first: as many as the test for jumps looks back."""
 
-    def append(self, read: Read) -> None:
+    def append(self, header: ReadHeader) -> None:
         """Note a read; times count from the middle of the planned ramp, so that sums of float32 stay small."""
-        header = read.header
         self.reads.append(header.read)
         self.times_ns.append(header.time_ns)
         middle_s = max(self.opening.reads_planned - 1, 0) * self.opening.frame_time_ns / NS / 2
         self.timeline.append((header.time_ns - self.times_ns[0]) / NS - middle_s)
-        self.last = read.data
 
     @property
     def lost(self) -> int:
@@ -140,12 +130,19 @@ class Exposure:
         self.notes: list[str] = []
         self._buffers = buffers
         self._bands = bands
+        self._chain = Chain(
+            calibration.levels(plan.limits, plan.detector, buffers.dtype),
+            calibration.curve(plan.detector),
+            plan.jump_test,
+        )
+        self._estimate: Estimate | None = None
+        self._noise: Noise | None = None
         self._effective_s = 0.0
         self._first_ns = self._last_ns = opening.header.time_ns
         self._whole = True
         self.last_ramp_index = opening.header.ramp
         self._excluded: list[int] = []
-        buffers.sums.clear()
+        clear(buffers.state)
 
     @property
     def awaits_reads(self) -> bool:
@@ -163,11 +160,11 @@ class Exposure:
             If the read has another shape or dtype than the exposure, is of a window that has moved, came twice, or
             (`late`) arrived out of order in a mode that needs the order.
         """
-        planes = self._buffers.planes
-        if read.data.shape != planes.shape or read.data.dtype != planes.zero.dtype:
+        buffers = self._buffers
+        if read.data.shape != buffers.shape or read.data.dtype != buffers.dtype:
             self._reject()
             found = f"{read.data.shape} {read.data.dtype}"
-            raise ReadRejected("mismatched", f"read is {found}, the exposure {planes.shape} {planes.zero.dtype}")
+            raise ReadRejected("mismatched", f"read is {found}, the exposure {buffers.shape} {buffers.dtype}")
         if corner(read.header.setup) != corner(self.opening.setup):
             self._reject()
             raise ReadRejected("moved", f"read begins at {corner(read.header.setup)}, the exposure's first elsewhere")
@@ -201,7 +198,10 @@ class Exposure:
             self.ramp.excluded = self._excluded
         self._excluded = []
         self.last_ramp_index = read.header.ramp
-        steps.start_ramp(self._buffers.planes, read.data, self._bands, ends=self.plan.mode != "utr")
+        self.ramp.zero = read.data
+        steps.open_ramp(self._buffers.state, self._bands)
+        if self.plan.mode != "utr":
+            self._buffers.clear_ends()
         self._take(self.ramp, read)
 
     def _add_to(self, ramp: Ramp, read: Read) -> None:
@@ -224,44 +224,48 @@ class Exposure:
 
     def _take(self, ramp: Ramp, read: Read) -> None:
         """Put a read into the sums; the ramp's first one is their zero level."""
-        planes, sums = self._buffers.planes, self._buffers.sums
-        ramp.append(read)
-        index = len(ramp.reads) - 1
+        assert ramp.zero is not None
+        ramp.append(read.header)
+        ramp.samples = [self._sample(read.data, ramp.zero), *ramp.samples[: LOOK_BACK if self._chain.test else 0]]
         number = min(read.header.read, LAST_NUMBER)
-        steps.mark_limits(planes, sums, read.data, self.plan.limits, index, number, self._bands)
-        terms = self._border_terms(read.data)
-        test, ends = self.plan.jump_test, self.plan.mode != "utr"
-        steps.add_read(planes, sums, read.data, terms, ramp.timeline, test, self._bands, keep=ends)
+        steps.add_read(self._buffers.state, self._chain, ramp.samples, ramp.zero, ramp.timeline, number, self._bands)
         if self.plan.mode == "mcds":
-            self._take_end(read, index)
+            self._take_end(ramp, read.header.read)
         time_ns = read.header.time_ns
         self._first_ns, self._last_ns = min(self._first_ns, time_ns), max(self._last_ns, time_ns)
 
-    def _border_terms(self, data: RawImage) -> BorderTerms:
+    def _sample(self, raw: RawImage, zero: RawImage) -> Sample:
         """Measure the reference pixels; without a border the read stays as it is, and the frame says so."""
-        shape, detector = (data.shape[0], data.shape[1]), self.plan.detector
+        detector = self.plan.detector
         if not self.plan.reference_pixels:
-            return BorderTerms.none(shape)
+            return steps.sample(raw)
         border, channels = detector.reference_border, detector.channels
-        if not border or channels < 1 or shape[1] % (2 * channels) or min(shape) <= 2 * border:
+        if not border or channels < 1 or raw.shape[1] % (2 * channels) or min(raw.shape) <= 2 * border:
             self._note("reference pixels: none to correct by")
-            return BorderTerms.none(shape)
-        bad = self.calibration.bad_reference
-        return steps.border_terms(data, self._buffers.planes.zero, bad, border, channels)
+            return steps.sample(raw)
+        return steps.sample(raw, steps.border_terms(raw, zero, self.calibration.masks, border, channels))
 
-    def _take_end(self, read: Read, index: int) -> None:
-        planes, m = self._buffers.planes, self.plan.ends_of(self.opening)
-        if read.header.read < m:
-            steps.add_end(planes, planes.head, index, self._bands)
-        if read.header.read >= self.opening.reads_planned - m >= m:
-            steps.add_end(planes, planes.tail, index, self._bands)
+    def _take_end(self, ramp: Ramp, number: int) -> None:
+        """Add the latest read to the sum of the end that it belongs to."""
+        m, planned = self.plan.ends_of(self.opening), self.opening.reads_planned
+        if number < m:
+            self._add_end(ramp, far=False)
+        if number >= planned - m >= m:
+            self._add_end(ramp, far=True)
+
+    def _add_end(self, ramp: Ramp, *, far: bool) -> None:
+        assert ramp.zero is not None
+        assert self._buffers.ends is not None
+        steps.add_end(self._buffers.ends, far, ramp.samples[0], ramp.zero, self._chain, self._bands)
 
     def preview(self, binning: int) -> tuple[np.ndarray, np.ndarray]:
         """Bin the latest read [DN] and the provisional rate [e-/s] of the open ramp."""
-        if self.ramp is None or self.ramp.last is None:
+        if self.ramp is None:
             raise ValueError("no ramp is open")
-        planes, dq, gain = self._buffers.planes, self.calibration.static_dq, self.plan.detector.gain_e_per_dn
-        return steps.preview(planes, self.ramp.timeline, gain, self.ramp.last, dq, binning, self._bands)
+        raw, timeline, gain = self.ramp.samples[0].raw, self.ramp.timeline, self.plan.detector.gain_e_per_dn
+        return steps.make_preview(
+            self._buffers.state, timeline, gain, raw, self.calibration.masks, binning, self._bands
+        )
 
     def close_ramp(self, *, aborted: bool = False) -> None:
         """Fit the open ramp and add it to the exposure."""
@@ -273,11 +277,23 @@ class Exposure:
         lost = max(expected - len(ramp.reads) - ramp.rejected - len(ramp.excluded), 0)
         self._whole = self._whole and not aborted and lost == 0 and ramp.rejected == 0
         self.counts.update(used=len(ramp.reads), lost=lost, rejected=ramp.rejected)
-        planes, sums, gain = self._buffers.planes, self._buffers.sums, self.plan.detector.gain_e_per_dn
-        ends = self._ends(ramp)
-        steps.close_ramp(planes, sums, ramp.timeline, ends, gain, self.plan.jump_test, self._bands)
+        self._fit(ramp)
         self._effective_s += ramp.length_s
         self.ramps += 1
+
+    def _fit(self, ramp: Ramp) -> None:
+        """Close the sums of a ramp; those of several ramps are gathered, for each may be the last."""
+        assert ramp.zero is not None
+        state, timeline, gain = self._buffers.state, ramp.timeline, self.plan.detector.gain_e_per_dn
+        ends = self._ends(ramp)
+        steps.close_ramp(state, self._chain, ramp.samples, ramp.zero, timeline, self._bands)
+        fitted = ends if ends is not None else slope_of(timeline.times_s)
+        several = self.opening.ramps_planned != 1 or self.ramps > 0
+        self._estimate = steps.estimate_of(state, self._buffers.ends, fitted, len(timeline), gain, several)
+        if several:
+            steps.gather_ramp(state, self._estimate, gain, self._bands)
+        variance = self.plan.detector.read_noise_e**2
+        self._noise = Noise(np.float32(gain), np.float32(variance), ramp.zero, self._chain.curve)
 
     def _ends(self, ramp: Ramp) -> Ends | None:
         """Return the two ends of a CDS or MCDS ramp; None where the least-squares slope has to serve."""
@@ -288,7 +304,7 @@ class Exposure:
         if self.plan.mode == "cds":
             # The nearest surviving reads: what a lost end leaves is still right by its time stamps.
             near, far = index == index[0], index == index[-1]
-            steps.add_end(self._buffers.planes, self._buffers.planes.tail, len(index) - 1, self._bands)
+            self._add_end(ramp, far=True)
         ends = ends_of(ramp.timeline.times_s, near, far)
         if ends is None:
             self._note(f"ramp {ramp.opening.ramp} has no two ends for {self.plan.mode.upper()}; its slope was used")
@@ -308,20 +324,7 @@ class Exposure:
         Frame
             Rate and error in e-/s; NaN with DO_NOT_USE where no ramp gave a slope and no neighbour helped.
         """
-        sums, calibration = self._buffers.sums, self.calibration
-        spectral = str(self.opening.setup.get("INSTMODE", "IMG")).upper() in SPECTRAL
-        dark, sky = calibration.dark(), calibration.sky(sums, settings, spectral=spectral)
-        subtrahends = [part for part in (dark, sky.part if sky else None) if part is not None]
-        rate, err, dq = steps.calibrate_frame(
-            sums,
-            calibration.static_dq,
-            int(Dq.MISSING_READ) if self.counts["lost"] else 0,
-            self.plan.detector.read_noise_e,
-            subtrahends,
-            calibration.flat(),
-            self._bands,
-        )
-        steps.finish_pixels(rate, err, dq, settings.bad_pixels, self._bands)
+        out, sky = self._finished(settings)
         opening, detector = self.opening, self.plan.detector
         header = FrameHeader(
             instrument=opening.instrument,
@@ -347,12 +350,46 @@ class Exposure:
             gain_e_per_dn=detector.gain_e_per_dn,
             read_noise_e=detector.read_noise_e,
             saturation_dn=detector.saturation_dn,
-            sky_scale=sky.part.scale if sky else None,
+            sky_scale=float(sky.part.scale) if sky else None,
             setup=opening.setup,
-            references=calibration.provenance(sky),
-            crds_context=calibration.references.crds_context,
-            crds_sha1=calibration.references.crds_sha1,
+            references=self.calibration.provenance(detector, sky),
+            crds_context=self.calibration.references.crds_context,
+            crds_sha1=self.calibration.references.crds_sha1,
             software=f"rtcal {rtcal.__version__}",
             notes=list(self.notes),
         )
-        return Frame(header, rate, err, dq, sums.saturated_from.copy())
+        return Frame(header, out.rate, out.err, out.dq, out.saturated_from)
+
+    def _finished(self, settings: CalibrationSettings) -> tuple[Output, SkyScale | None]:
+        """Calibrate the sums: some rows first, by which the sky is scaled and errors are judged, then all of them."""
+        state, calibration, out = self._buffers.state, self.calibration, steps.output(self._buffers.shape)
+        assert self._estimate is not None
+        assert self._noise is not None
+        always = int(Dq.MISSING_READ) if self.counts["lost"] else 0
+        nothing, flat = steps.nothing(calibration.width), calibration.flat()
+        step = steps.sample_step(self._buffers.shape)
+        rows, height = slice(None, None, step), self._buffers.shape[0]
+
+        def some_rows(inputs: Inputs) -> None:
+            inputs.check(self._buffers.shape)
+            inputs.rows(state, 0, height, step, np.inf, out)
+
+        bare = Inputs(
+            self._estimate,
+            self._noise,
+            calibration.static_dq,
+            always,
+            calibration.dark(),
+            nothing,
+            steps.flat_row(1, calibration.width),
+            nothing.rate,
+        )
+        some_rows(bare)
+        spectral = str(self.opening.setup.get("INSTMODE", "IMG")).upper() in SPECTRAL
+        sky = calibration.sky(out.rate[rows], rows, settings, spectral=spectral)
+        inputs = replace(bare, sky=sky.part if sky else nothing, flat=flat[0], flat_err=flat[1])
+        some_rows(inputs)
+        typical = steps.median_error(out.err[rows], out.dq[rows])
+        limit = UNRELIABLE * typical if np.isfinite(typical) else np.inf
+        steps.finish_frame(state, inputs, limit, settings.bad_pixels, out, self._bands)
+        return out, sky

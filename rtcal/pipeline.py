@@ -14,13 +14,13 @@ from msgspec.structs import replace
 from refcache import ReferenceSet
 from rtcal.announcements import Announcements
 from rtcal.bands import Bands
-from rtcal.calibration import Calibration
+from rtcal.buffers import Buffers
+from rtcal.calibration import Calibration, Limits
 from rtcal.config import CalibrationSettings, Detector, DetectorSettings, Mode, RampSettings, detector_of
 from rtcal.errors import ReadRejected
-from rtcal.exposure import Buffers, Exposure, Plan
+from rtcal.exposure import Exposure, Plan
 from rtcal.joined import Monitor, with_telemetry
 from rtcal.routing import WindowSeen
-from rtcal.steps import Limits
 from rtcal.windowing import Windows
 from streams.clock import Clock
 from streams.messages import (

@@ -6,12 +6,12 @@ from typing import Any, get_args
 import numpy as np
 from msgspec.structs import replace
 
-from refcache import FRAME_TYPES, Chosen, Dark, Flat, ReferenceSet, Sky
+from refcache import FRAME_TYPES, Bias, Chosen, Dark, Flat, Linearity, ReferenceSet, Saturation, Sky
 from rtcal.bands import Bands
-from rtcal.calibration import Calibration
+from rtcal.buffers import Buffers
+from rtcal.calibration import Calibration, Limits
 from rtcal.config import CalibrationSettings, Detector, Mode, Settings
-from rtcal.exposure import Buffers, Exposure, Plan
-from rtcal.steps import Limits
+from rtcal.exposure import Exposure, Plan
 from streams import settings as settings_file
 from streams.messages import Read, ReadHeader
 
@@ -61,8 +61,9 @@ def _read(index: int, dtype: str) -> Read:
 
 def _references() -> ReferenceSet:
     plane, dq = np.ones((SIDE, SIDE), np.float32), np.zeros((SIDE, SIDE), np.uint32)
-    plane.setflags(write=False)  # as references are: the type that kernels are compiled for
-    dq.setflags(write=False)
+    level, coefficients = plane * 40_000, np.ones((SIDE, 3, SIDE), np.float32)
+    for array in (plane, dq, level, coefficients):
+        array.setflags(write=False)  # as references are: the type that kernels are compiled for
     common: dict[str, Any] = {
         "name": "warm-up",
         "path": Path("warm-up"),
@@ -76,6 +77,9 @@ def _references() -> ReferenceSet:
         Dark(rate=plane, err=plane, **common),
         Sky(rate=plane, err=plane, **common),
         Flat(flat=plane, err=plane, **common),
+        Bias(level=plane, **common),
+        Saturation(level=level, **common),
+        Linearity(coefficients=coefficients, valid_dn=50_000.0, **common),
     ]
     chosen = {reftype: Chosen(reftype, "MISSING", None, None, "") for reftype in FRAME_TYPES}
     chosen |= {one.reftype: Chosen(one.reftype, "OK", one, None, "") for one in applied}

@@ -8,7 +8,19 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
-from refcache import FRAME_TYPES, BadPixels, Chosen, Dark, Flat, Reference, ReferenceSet, Sky
+from refcache import (
+    FRAME_TYPES,
+    BadPixels,
+    Bias,
+    Chosen,
+    Dark,
+    Flat,
+    Linearity,
+    Reference,
+    ReferenceSet,
+    Saturation,
+    Sky,
+)
 from streams.messages import Message, Read, ReadHeader
 
 SECOND_NS = 10**9
@@ -98,10 +110,11 @@ class FixedReferences:
         pass
 
 
-def reference(kind: type[Reference], name: str, dq: np.ndarray, **planes: np.ndarray) -> Any:
+def reference(kind: type[Reference], name: str, dq: np.ndarray, **planes: Any) -> Any:
     """Make a reference in memory, read-only as the real ones are."""
     for plane in (dq, *planes.values()):
-        plane.setflags(write=False)
+        if isinstance(plane, np.ndarray):
+            plane.setflags(write=False)
     common: dict[str, Any] = {
         "name": name,
         "path": Path(name),
@@ -128,6 +141,19 @@ def flat_reference(flat: np.ndarray, err: np.ndarray, dq: np.ndarray | None = No
 
 def badpix_reference(dq: np.ndarray) -> BadPixels:
     return reference(BadPixels, "badpix.fits", dq.astype("u4"))
+
+
+def bias_reference(level: np.ndarray) -> Bias:
+    return reference(Bias, "bias.fits", _flags(level, None), level=level.astype("f4"))
+
+
+def saturation_reference(level: np.ndarray) -> Saturation:
+    return reference(Saturation, "saturation.fits", _flags(level, None), level=level.astype("f4"))
+
+
+def linearity_reference(coefficients: np.ndarray, valid_dn: float = np.inf) -> Linearity:
+    dq, c = _flags(coefficients[:, 0], None), coefficients.astype("f4")
+    return reference(Linearity, "linearity.fits", dq, coefficients=c, valid_dn=valid_dn)
 
 
 def _flags(like: np.ndarray, dq: np.ndarray | None) -> np.ndarray:

@@ -24,9 +24,12 @@ from tests.fakes import (
     FixedReferences,
     ListSource,
     badpix_reference,
+    bias_reference,
     dark_reference,
     flat_reference,
+    linearity_reference,
     ramp_reads,
+    saturation_reference,
     sky_reference,
 )
 
@@ -68,6 +71,9 @@ def references() -> list[FixedReferences]:
         "sky": sky_reference(plane * 50, plane / 9, dq.copy()),
         "flat": flat_reference(plane, plane / 99, dq.copy()),
         "badpix": badpix_reference(dq),
+        "bias": bias_reference(plane * 1500),
+        "saturation": saturation_reference(plane * 60_000),
+        "linearity": linearity_reference(np.stack([0 * plane, plane, plane * 1e-7], axis=1)),
     }
     return [FixedReferences(), FixedReferences(**every)]
 

@@ -8,21 +8,27 @@ import numpy as np
 from rtcal import steps
 from rtcal.bands import Bands
 from rtcal.bench import numpy_chain
-from rtcal.bench.scene import BAD_FRACTION, GAIN_E_PER_DN, READ_NOISE_E, READS, TEST, Picture, Scene
+from rtcal.bench.scene import BAD_FRACTION, GAIN_E_PER_DN, LIMIT_E_PER_S, READS, Scene, Work
 from rtcal.bench.timing import Case
-from rtcal.estimator import Ends
-from rtcal.kernels import badpix, bins, calibrate
-from rtcal.steps import JumpTest, RampPlanes, RawImage, Scaled
+from rtcal.kernels import badpix, bins
+from rtcal.kernels.finish import Output
 
-SUMS_BYTES = 22
-"""For each read and pixel: the read twice (levels, sums), zero level, two sums in and out."""
-CHAIN_BYTES = SUMS_BYTES + 12
-"""The same, the two signals before it, and its own, kept for the next two."""
-LIMIT_E_PER_S = 1e9
+SUMS_BYTES = 20
+"""For each read and pixel: the read, the zero level, two sums in and out."""
+CURVE_BYTES = 4 + 4 * 4
+"""The bias and four coefficients."""
+TEST_BYTES = 4
+"""The two reads before."""
+SLOW_BYTES = 4
+"""Where something has happened: first saturated read, start of the segment."""
+OPEN_BYTES = 8 / READS
+"""The sums of a new ramp, shared by its reads."""
+LAST_BYTES = 6 + 8
+"""The last two reads, the zero level, the sums."""
+FINISH_BYTES = (8 + 3 + 4) + 3 * 8 + (12 + 2)
+"""Sums, marks and flags; dark, sky, flat; the frame."""
 REPAIR_BYTES = 4 + BAD_FRACTION * (8 * 12 + 8)
 """Flags of every pixel; rate, error and flags of the neighbours of the bad ones, and what is written."""
-END_BYTES = (8 + 8 + 24) + (12 + 3 + 4) + 3 * 8 + 12 + 4 + REPAIR_BYTES
-"""Last two signals, the ramp's sums and the exposure's; these, marks and flags; dark, sky, flat; the frame; errors."""
 
 
 def make_cases(scene: Scene, bands: Bands) -> list[Case]:
@@ -31,130 +37,63 @@ def make_cases(scene: Scene, bands: Bands) -> list[Case]:
 
 
 def _ramp_cases(scene: Scene, bands: Bands) -> list[Case]:
-    planes, bright = scene.planes, scene.bright_planes
-    fit = partial(numpy_chain.fit, scene)
+    calm, bright = scene.reads, scene.bright_reads
+    sums, curved = scene.chain(), scene.chain(linear=False)
+    jumps, whole = scene.chain(test=True), scene.chain(linear=False, test=True)
+    chain_bytes = SUMS_BYTES + TEST_BYTES + OPEN_BYTES
 
-    def reads(into: RampPlanes, taken: list[RawImage], *, whole_chain: bool) -> Callable[[], object]:
-        return lambda: scene.run_ramp(into, taken, bands, whole_chain=whole_chain)
+    def case(name: str, bytes_per_pixel: float, work: Work, numpy: Callable[[], object] | None = None) -> Case:
+        return Case(name, bytes_per_pixel, lambda: scene.run_ramp(work, bands), numpy, READS)
 
-    sums_only = partial(numpy_chain.ramp, scene, scene.reads)
-    start = 12 / READS
+    in_numpy = partial(numpy_chain.ramp, scene, calm)
     return [
-        # The chain comes last: what follows works on a ramp in which some pixels jumped.
-        Case("read: sums", SUMS_BYTES + start, reads(planes, scene.reads, whole_chain=False), sums_only, READS),
-        Case(
-            "read: sums, bright",
-            SUMS_BYTES + 6 + start,
-            reads(bright, scene.bright_reads, whole_chain=False),
-            None,
-            READS,
-        ),
-        Case("read: chain", CHAIN_BYTES + start, reads(planes, scene.reads, whole_chain=True), None, READS),
-        Case(
-            "read: chain, bright",
-            CHAIN_BYTES + 6 + start,
-            reads(bright, scene.bright_reads, whole_chain=True),
-            None,
-            READS,
-        ),
-        Case("fit", 32, _closing(scene, planes, bands), partial(fit, planes)),
-        Case("fit, bright", 36, _closing(scene, bright, bands), None),
-        Case("fit_ends", 32, _closing(scene, planes, bands, scene.ends), partial(fit, planes, scene.ends)),
+        case("read: sums", SUMS_BYTES + OPEN_BYTES, Work(calm, sums, refpix=False), in_numpy),
+        case("read: sums, bright", SUMS_BYTES + SLOW_BYTES + OPEN_BYTES, Work(bright, sums, refpix=False)),
+        case("read: sums, linearity", SUMS_BYTES + CURVE_BYTES + OPEN_BYTES, Work(calm, curved, refpix=False)),
+        case("read: refpix, jumps", chain_bytes, Work(calm, jumps, refpix=True)),
+        case("read: refpix, jumps, bright", chain_bytes + SLOW_BYTES, Work(bright, jumps, refpix=True)),
+        # The whole chain comes last: what follows works on a ramp in which some pixels jumped.
+        case("read: whole chain", chain_bytes + CURVE_BYTES, Work(calm, whole, refpix=True)),
     ]
-
-
-def _closing(
-    scene: Scene, planes: RampPlanes, bands: Bands, ends: Ends | None = None, test: JumpTest | None = None
-) -> Callable[[], None]:
-    return partial(steps.close_ramp, planes, scene.sums, scene.timeline, ends, GAIN_E_PER_DN, test, bands)
 
 
 def _frame_cases(scene: Scene, bands: Bands) -> list[Case]:
-    picture, bare = scene.picture, scene.bare
-    limit = np.float32(LIMIT_E_PER_S)
-
-    def each(work: Callable[[slice], None], bytes_per_pixel: int) -> Callable[[], None]:
-        return lambda: bands.run(work, scene.shape, bytes_per_pixel)
-
-    def flag(rows: slice) -> None:
-        badpix.flag_unreliable(picture.err[rows], picture.dq[rows], limit)
+    out = scene.out
 
     def repair(rows: slice) -> None:
-        badpix.repair(picture.rate, picture.err, picture.dq, rows.start, rows.stop)
+        badpix.repair(out.rate, out.err, out.dq, rows.start, rows.stop)
 
     return [
-        Case("finish_rate", 31, each(_finishing(scene, bare), 31), partial(numpy_chain.finish_rate, scene, bare)),
-        Case("subtract", 24, each(_subtracting(bare, scene.sky), 24), partial(numpy_chain.subtract, bare, scene.sky)),
-        Case("divide", 24, each(_dividing(bare, scene), 24), partial(numpy_chain.divide, bare, *scene.flat)),
-        Case("root", 8, each(lambda rows: calibrate.root(bare.err[rows]), 8), partial(numpy_chain.root, bare)),
-        Case("flag_unreliable", 4, each(flag, 12), partial(numpy_chain.flag_unreliable, picture, LIMIT_E_PER_S)),
-        Case("repair, 1 % bad", REPAIR_BYTES, each(repair, 12), partial(numpy_chain.repair, picture)),
+        Case("last read", LAST_BYTES, partial(judge_last, scene, bands), None),
         Case(
-            "whole end of a ramp",
-            END_BYTES,
-            partial(finish_ramp, scene, bands),
-            partial(finish_ramp_numpy, scene),
+            "finalise, 1 % repaired",
+            FINISH_BYTES,
+            partial(finalise, scene, bands),
+            partial(numpy_chain.finalise, scene, out),
+        ),
+        Case(
+            "finalise, linearity", FINISH_BYTES + CURVE_BYTES + 2, partial(finalise, scene, bands, linear=False), None
+        ),
+        Case(
+            "repair alone, 1 % bad",
+            REPAIR_BYTES,
+            lambda: bands.run(repair, scene.shape, 12),
+            partial(numpy_chain.repair, out),
         ),
     ]
 
 
-def _finishing(scene: Scene, into: Picture) -> Callable[[slice], None]:
-    sums, nothing, noise = scene.sums, np.uint32(0), np.float32(READ_NOISE_E**2)
-
-    def work(rows: slice) -> None:
-        calibrate.finish_rate(
-            sums.w_sum[rows],
-            sums.w_rate[rows],
-            sums.w_photon[rows],
-            sums.saturated_from[rows],
-            sums.marks[rows],
-            scene.static_dq[rows],
-            nothing,
-            noise,
-            into.rate[rows],
-            into.err[rows],
-            into.dq[rows],
-        )
-
-    return work
+def judge_last(scene: Scene, bands: Bands) -> None:
+    """Do what closes a ramp: the test of its last read, and the segments."""
+    work = Work(scene.reads, scene.chain(test=True), refpix=False)
+    samples = [scene.sample(read, work) for read in (scene.reads[-1], scene.reads[-2])]
+    steps.close_ramp(scene.state, work.chain, samples, scene.reads[0], scene.timeline, bands)
 
 
-def _subtracting(picture: Picture, part: Scaled) -> Callable[[slice], None]:
-    scale, scale_err = np.float32(part.scale), np.float32(part.scale_err)
-
-    def work(rows: slice) -> None:
-        calibrate.subtract(picture.rate[rows], picture.err[rows], part.rate[rows], part.err[rows], scale, scale_err)
-
-    return work
-
-
-def _dividing(picture: Picture, scene: Scene) -> Callable[[slice], None]:
-    flat, flat_err = scene.flat
-    return lambda rows: calibrate.divide(picture.rate[rows], picture.err[rows], flat[rows], flat_err[rows])
-
-
-def finish_ramp(scene: Scene, bands: Bands) -> Picture:
-    """Do what follows a ramp's last read: the test of that read, fit, dark, sky, flat, errors, flags, repair."""
-    _closing(scene, scene.planes, bands, test=TEST)()
-    parts = [scene.dark, scene.sky]
-    frame = steps.calibrate_frame(scene.sums, scene.static_dq, 0, READ_NOISE_E, parts, scene.flat, bands)
-    steps.finish_pixels(*frame, "repair", bands)
-    return Picture(*frame)
-
-
-def finish_ramp_numpy(scene: Scene) -> Picture:
-    """Do the same with numpy, all but the test of the last read."""
-    numpy_chain.fit(scene, scene.planes)
-    rate, err = np.empty(scene.shape, np.float32), np.empty(scene.shape, np.float32)
-    picture = Picture(rate, err, np.empty(scene.shape, np.uint32))
-    numpy_chain.finish_rate(scene, picture)
-    for part in (scene.dark, scene.sky):
-        numpy_chain.subtract(picture, part)
-    numpy_chain.divide(picture, *scene.flat)
-    numpy_chain.root(picture)
-    numpy_chain.flag_unreliable(picture, 10 * steps.sample_median(picture.err, picture.dq))
-    numpy_chain.repair(picture)
-    return picture
+def finalise(scene: Scene, bands: Bands, *, linear: bool = True) -> Output:
+    """Make a frame of a ramp's sums: slope, dark, scaled sky, flat, error, flags, repair."""
+    steps.finish_frame(scene.state, scene.inputs(linear=linear), LIMIT_E_PER_S, "repair", scene.out, bands)
+    return scene.out
 
 
 def _display_cases(scene: Scene, bands: Bands) -> list[Case]:
@@ -166,10 +105,10 @@ def _display_cases(scene: Scene, bands: Bands) -> list[Case]:
 
     def preview_numpy() -> None:
         numpy_chain.bin_mean(scene.read, n, binned)
-        numpy_chain.preview_rate(scene, scene.planes, scene.static_dq, np.empty_like(binned))
+        numpy_chain.preview_rate(scene, np.empty_like(binned))
 
     def preview() -> None:
-        steps.preview(scene.planes, scene.timeline, GAIN_E_PER_DN, scene.read, scene.static_dq, n, bands)
+        steps.make_preview(scene.state, scene.timeline, GAIN_E_PER_DN, scene.read, scene.masks, n, bands)
 
     return [
         Case(
@@ -178,5 +117,5 @@ def _display_cases(scene: Scene, bands: Bands) -> list[Case]:
             lambda: bands.run(mean, binned.shape, 2 * n * n),
             partial(numpy_chain.bin_mean, scene.read, n, binned),
         ),
-        Case(f"preview {n} x {n}, raw and rate", 14 + 2 * share, preview, preview_numpy),
+        Case(f"preview {n} x {n}, raw and rate", 11 + 2 * share, preview, preview_numpy),
     ]

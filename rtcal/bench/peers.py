@@ -17,8 +17,11 @@ from numpy.typing import NDArray
 from rtcal import steps
 from rtcal.bands import Bands
 from rtcal.bench.scene import CEILING_DN, FRAME_TIME_S, GAIN_E_PER_DN, READ_NOISE_E, READS, TEST
-from rtcal.estimator import Timeline
-from rtcal.steps import JumpTest
+from rtcal.buffers import allocate_state, clear
+from rtcal.estimator import Timeline, slope_of
+from rtcal.kernels.finish import Noise
+from rtcal.kernels.planes import Sample
+from rtcal.steps import Chain, Inputs, JumpTest
 
 Cube = NDArray[np.uint16]
 Fit = Callable[[], NDArray[Any]]
@@ -57,21 +60,29 @@ def ours(cube: Cube, bands: Bands, test: JumpTest | None = None) -> Fit:
     With a test the ramp is searched for jumps too, which the fits of the others leave to a step before them.
     """
     shape = (cube.shape[1], cube.shape[2])
-    planes, sums = steps.RampPlanes.allocate(shape, cube.dtype), steps.ExposureSums.allocate(shape)
+    state, out = allocate_state(shape), steps.output(shape)
     times_s = np.arange(len(cube), dtype=np.float64) * FRAME_TIME_S
-    cube.setflags(write=False)
-    none, limits = steps.BorderTerms.none(shape), steps.Limits(CEILING_DN, 0.0)
+    static_dq = np.zeros(shape, np.uint32)
+    for array in (cube, static_dq):
+        array.setflags(write=False)
+    levels, curve = steps.levels_of(CEILING_DN, 0.0, cube.dtype, shape[1]), steps.straight(shape[1])
+    chain, nothing = Chain(levels, curve, test), steps.nothing(shape[1])
+    noise = Noise(np.float32(GAIN_E_PER_DN), np.float32(READ_NOISE_E**2), cube[0], curve)
 
     def fit() -> NDArray[Any]:
-        sums.clear()
-        timeline = Timeline()
-        steps.start_ramp(planes, cube[0], bands, ends=False)
+        clear(state)
+        timeline, samples = Timeline(), list[Sample]()
+        steps.open_ramp(state, bands)
         for index, (read, time_s) in enumerate(zip(cube, times_s, strict=True)):
             timeline.append(time_s)
-            steps.mark_limits(planes, sums, read, limits, index, index, bands)
-            steps.add_read(planes, sums, read, none, timeline, test, bands, keep=False)
-        steps.close_ramp(planes, sums, timeline, None, GAIN_E_PER_DN, test, bands)
-        return np.asarray(sums.w_rate / sums.w_sum)
+            samples = [steps.sample(read), *samples[:2]]
+            steps.add_read(state, chain, samples, cube[0], timeline, index, bands)
+        steps.close_ramp(state, chain, samples, cube[0], timeline, bands)
+        estimate = steps.estimate_of(state, None, slope_of(times_s), len(cube), GAIN_E_PER_DN, gathered=False)
+        one = steps.flat_row(1, shape[1])
+        inputs = Inputs(estimate, noise, static_dq, 0, nothing, nothing, one, nothing.rate)
+        steps.finish_frame(state, inputs, np.inf, "keep", out, bands)
+        return out.rate
 
     return fit
 

@@ -13,6 +13,7 @@ from astropy.io import fits
 
 from refcache import ReferenceStore
 from rtcal.bands import Bands
+from rtcal.buffers import FlagImage, FloatImage
 from rtcal.commands.common import doubtful, load_settings, progress_bar, say
 from rtcal.commands.reduce import open_input
 from rtcal.config import Settings
@@ -21,7 +22,6 @@ from rtcal.reduce import Reducer
 from rtcal.refmake.cards import Origin, reference_cards
 from rtcal.refmake.ramps import RampStack
 from rtcal.refmake.stacks import Advance
-from rtcal.steps import FlagImage, FloatImage
 from streams.clock import SystemClock
 from streams.dq import Dq
 from streams.fits_images import write_image

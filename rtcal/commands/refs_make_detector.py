@@ -8,6 +8,7 @@ import typer
 
 from refcache.loading import load_reference
 from refcache.references import Bias, Saturation
+from rtcal.buffers import FloatImage
 from rtcal.commands.common import ConfigOption, say
 from rtcal.commands.refs_make_common import (
     DetectorOption,
@@ -28,7 +29,6 @@ from rtcal.refmake.cards import Origin
 from rtcal.refmake.linearity import make_linearity
 from rtcal.refmake.ramps import RampStack
 from rtcal.refmake.saturation import make_saturation
-from rtcal.steps import FloatImage
 from streams.messages import Scalar
 
 HIGHEST_ORDER = 9

@@ -9,7 +9,7 @@ whole batch, in which there is no branch.
 import numpy as np
 
 from rtcal.kernels._jit import kernel
-from rtcal.kernels.flags import DO_NOT_USE, NOTHING, REFERENCE_PIXEL, UNRELIABLE_SLOPE
+from rtcal.kernels.flags import DO_NOT_USE, REFERENCE_PIXEL
 
 NEAR = 8
 FAR = 24
@@ -79,38 +79,39 @@ def _repair_one(rate, err, dq, y, x):
 
 
 @kernel
-def _mark_good(rate, dq, good):
-    """Mark the pixels of a row that may help others."""
-    for x in range(rate.size):
-        good[x] = (dq[x] & DO_NOT_USE == 0) & np.isfinite(rate[x])
+def _mark_good(y, rate, dq, good):
+    """Mark the pixels of a row that may help others, in that row of three which is its own; 1 beyond the end."""
+    slot = y % 3
+    for x in range(rate.shape[1]):
+        good[slot, x] = (dq[y, x] & DO_NOT_USE == 0) & np.isfinite(rate[y, x])
 
 
 @kernel
-def _list_bad(good, dq, columns):
+def _list_bad(y, good, dq, columns):
     """List the bad pixels of a row without its ends; return how many. `good` is padded with 1 to whole words."""
-    count, last = 0, dq.size - 1
-    words = good.view(np.uint64)
+    count, last = 0, dq.shape[1] - 1
+    words = good[y % 3].view(np.uint64)
     for word in range(words.size):
         if words[word] != EIGHT_GOOD:
             for x in range(max(8 * word, 1), min(8 * word + 8, last)):
                 columns[count] = x
-                count += dq[x] & (DO_NOT_USE | REFERENCE_PIXEL) == DO_NOT_USE
+                count += dq[y, x] & (DO_NOT_USE | REFERENCE_PIXEL) == DO_NOT_USE
     return count
 
 
 @kernel
-def _take(above, row, below, columns, slot, near):
-    """Copy the neighbours of pixels of a row into a batch, (neighbour, pixel), from `slot` on."""
-    for i in range(columns.size):
-        x, k = columns[i], slot + i
-        near[0, k] = above[x - 1]
-        near[1, k] = above[x]
-        near[2, k] = above[x + 1]
-        near[3, k] = row[x - 1]
-        near[4, k] = row[x + 1]
-        near[5, k] = below[x - 1]
-        near[6, k] = below[x]
-        near[7, k] = below[x + 1]
+def _take(plane, above, own, below, columns, first, n, slot, near):
+    """Copy the neighbours of `n` listed pixels of a row into a batch, (neighbour, pixel), from `slot` on."""
+    for i in range(n):
+        x, k = columns[first + i], slot + i
+        near[0, k] = plane[above, x - 1]
+        near[1, k] = plane[above, x]
+        near[2, k] = plane[above, x + 1]
+        near[3, k] = plane[own, x - 1]
+        near[4, k] = plane[own, x + 1]
+        near[5, k] = plane[below, x - 1]
+        near[6, k] = plane[below, x]
+        near[7, k] = plane[below, x + 1]
 
 
 @kernel
@@ -198,27 +199,26 @@ def repair(rate, err, dq, y_start, y_stop):
     values, errors = np.zeros((NEAR, BATCH), np.float32), np.zeros((NEAR, BATCH), np.float32)
     helps, filled = np.zeros((NEAR, BATCH), np.uint8), 0
     for y in range(max(y_start - 1, 0), min(y_start + 1, height)):
-        _mark_good(rate[y], dq[y], good[y % 3])
-    for y in range(y_start, y_stop):
-        _repair_ends(rate, err, dq, y)
-        if y + 1 < height:
-            _mark_good(rate[y + 1], dq[y + 1], good[(y + 1) % 3])
-        if y == 0 or y + 1 >= height:
-            continue
-        total, taken = _list_bad(good[y % 3], dq[y], columns), 0
-        while taken < total:
+        _mark_good(y, rate, dq, good)
+    for y in range(y_start, y_stop + 1):  # the last turn finishes the last batch
+        total, taken, last = 0, 0, y == y_stop
+        if not last:
+            _repair_ends(rate, err, dq, y)
+            if y + 1 < height:
+                _mark_good(y + 1, rate, dq, good)
+            if 0 < y < height - 1:
+                total = _list_bad(y, good, dq, columns)
+        while taken < total or (last and filled > 0):
             n = min(BATCH - filled, total - taken)
-            some = columns[taken : taken + n]
-            _take(rate[y - 1], rate[y], rate[y + 1], some, filled, values)
-            _take(err[y - 1], err[y], err[y + 1], some, filled, errors)
-            _take(good[(y - 1) % 3], good[y % 3], good[(y + 1) % 3], some, filled, helps)
-            place[0, filled : filled + n] = y
-            place[1, filled : filled + n] = some
+            _take(rate, y - 1, y, y + 1, columns, taken, n, filled, values)
+            _take(err, y - 1, y, y + 1, columns, taken, n, filled, errors)
+            _take(good, (y - 1) % 3, y % 3, (y + 1) % 3, columns, taken, n, filled, helps)
+            for i in range(n):
+                place[0, filled + i], place[1, filled + i] = y, columns[taken + i]
             taken, filled = taken + n, filled + n
-            if filled == BATCH:
+            if last or filled == BATCH:
                 _repair_batch(rate, err, dq, place, filled, values, errors, helps)
                 filled = 0
-    _repair_batch(rate, err, dq, place, filled, values, errors, helps)
 
 
 @kernel
@@ -229,20 +229,3 @@ def blank(rate, err, dq):
             if dq[y, x] & DO_NOT_USE != 0 and dq[y, x] & REFERENCE_PIXEL == 0:
                 rate[y, x] = np.nan
                 err[y, x] = np.nan
-
-
-@kernel
-def _any_above(err, limit):
-    above = False
-    for x in range(err.size):
-        above |= err[x] > limit
-    return above
-
-
-@kernel
-def flag_unreliable(err, dq, limit):
-    """Set UNRELIABLE_SLOPE where the error is above `limit` [e-/s]; most rows are only read."""
-    for y in range(err.shape[0]):
-        if _any_above(err[y], limit):
-            for x in range(err.shape[1]):
-                dq[y, x] |= UNRELIABLE_SLOPE if err[y, x] > limit else NOTHING

@@ -12,7 +12,7 @@ def _add_row(row, total):
 
 
 @kernel
-def _fold(total, binning, folded):
+def fold(total, binning, folded):
     """Sum neighbours in a row; all bins take their first pixel, then all their second: no sum waits for another."""
     folded[:] = 0.0
     for k in range(binning):
@@ -39,6 +39,6 @@ def bin_mean(image, binning, binned):
         total[:] = 0.0
         for y in range(row * binning, (row + 1) * binning):
             _add_row(image[y], total)
-        _fold(total, binning, binned[row])
+        fold(total, binning, binned[row])
         for column in range(binned.shape[1]):
             binned[row, column] *= scale

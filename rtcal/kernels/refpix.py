@@ -9,6 +9,8 @@ import numpy as np
 
 from rtcal.kernels._jit import kernel
 
+BAD_REFERENCE = np.uint8(2)
+"""Bit of a reference pixel that takes no part."""
 CLIP_SIGMA = 4.0
 CLIP_ROUNDS = 3
 
@@ -44,7 +46,7 @@ def column_terms(read, zero, bad, border, channels, column_dn):
     zero
         Zero level [DN], uint16 or float32, (y, x).
     bad
-        Uint8, (y, x); reference pixels that are not 0 here take no part.
+        Uint8, (y, x); reference pixels with BAD_REFERENCE take no part.
     border
         Rows of reference pixels at top and at bottom.
     channels
@@ -66,7 +68,7 @@ def column_terms(read, zero, bad, border, channels, column_dn):
             for i in range(2 * border):
                 y = i if i < border else ny - 2 * border + i
                 for x in range(channel * width + parity, (channel + 1) * width, 2):
-                    if bad[y, x] == 0:
+                    if bad[y, x] & BAD_REFERENCE == 0:
                         values[count] = np.float64(read[y, x]) - np.float64(zero[y, x])
                         count += 1
             mean = _clipped_mean(values, count)
@@ -96,7 +98,7 @@ def row_terms(read, zero, bad, border, column_dn, reach, raw_dn, row_dn):
         total, count = 0.0, 0
         for i in range(2 * border):
             x = i if i < border else nx - 2 * border + i
-            if bad[y, x] == 0:
+            if bad[y, x] & BAD_REFERENCE == 0:
                 total += np.float64(read[y, x]) - np.float64(zero[y, x]) - column_dn[x]
                 count += 1
         raw_dn[0, y] = total

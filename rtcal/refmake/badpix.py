@@ -3,12 +3,12 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from rtcal.buffers import FlagImage, FloatImage
 from rtcal.refmake.combine import check_alike, check_frames, combine, median_of
 from rtcal.refmake.dark import make_dark
 from rtcal.refmake.noise import LEAST_STEPS, channel_columns, channel_level, noisy_pixels, step_noise
 from rtcal.refmake.ramps import RampStack
 from rtcal.refmake.stacks import Advance, FrameStack, nobody, row_bands
-from rtcal.steps import FlagImage, FloatImage
 from streams.dq import Dq
 
 UNSTEADY_SIGMA = 6.0

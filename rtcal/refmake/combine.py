@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rtcal.buffers import FlagImage, FloatImage
 from rtcal.errors import UsageError
 from rtcal.refmake.stacks import Advance, FrameStack, nobody, row_bands
-from rtcal.steps import FlagImage, FloatImage
 from streams.dq import Dq
 
 OUTLIER_SIGMA = 5.0

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from rtcal.buffers import FloatImage
 from rtcal.refmake.combine import Combined, check_frames, combine, level
 from rtcal.refmake.stacks import Advance, FrameStack, nobody
-from rtcal.steps import FloatImage
 from streams.dq import Dq
 
 HOT_SIGMA = 5.0

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rtcal.buffers import FlagImage, FloatImage
 from rtcal.errors import UsageError
 from rtcal.refmake.noise import channel_columns
 from rtcal.refmake.ramps import RampBand, RampStack, usable
 from rtcal.refmake.shrink import shrink
 from rtcal.refmake.stacks import Advance, nobody
-from rtcal.steps import FlagImage, FloatImage
 from streams.dq import Dq
 
 JUMP_SIGMA = 5.0

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rtcal.buffers import FlagImage, FloatImage
 from rtcal.errors import UsageError
 from rtcal.refmake.combine import level, median_of
 from rtcal.refmake.ramps import RampBand, RampStack, Signals
 from rtcal.refmake.stacks import Advance, nobody
-from rtcal.steps import FlagImage, FloatImage
 from streams.dq import Dq
 
 CLIP_SIGMA = 5.0

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtcal import steps
+from rtcal.buffers import FlagImage, FloatImage, RawImage
 from rtcal.config import Detector, DetectorSettings, detector_of
 from rtcal.errors import UsageError
 from rtcal.refmake.stacks import Advance, PlaneStack, nobody, row_bands
-from rtcal.steps import BorderTerms, FloatImage, RawImage
+from rtcal.steps import BorderTerms
 from streams.clock import NS
 from streams.messages import Read, ReadHeader
 
@@ -131,7 +132,7 @@ class RampStack:
             plane -= terms.column_dn + terms.row_dn[rows, None]
         return RampBand(ramp, times_s, raw, signal)
 
-    def border_flags(self) -> steps.FlagImage:
+    def border_flags(self) -> FlagImage:
         """Return flags in which the border is marked."""
         return steps.border_flags(self.shape, self.detector.reference_border)
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rtcal.buffers import FlagImage, FloatImage
 from rtcal.errors import UsageError
 from rtcal.refmake.combine import median_of
 from rtcal.refmake.ramps import RampBand, RampStack, Signals
 from rtcal.refmake.stacks import Advance, nobody
-from rtcal.steps import FlagImage, FloatImage
 from streams.dq import Dq
 
 LEAST_READS = 4

@@ -5,7 +5,7 @@ import numpy as np
 from rtcal.calibration import clipped_median
 from rtcal.refmake.combine import Combined, check_frames, combine
 from rtcal.refmake.stacks import Advance, FrameStack, nobody, row_bands
-from rtcal.steps import sample_steps
+from rtcal.steps import sample_step
 from streams.dq import Dq
 
 LOWEST_SCALE, HIGHEST_SCALE = 0.5, 2.0
@@ -45,11 +45,11 @@ def _scales(frames: FrameStack) -> list[float]:
 
 def _levels(frames: FrameStack) -> np.ndarray:
     """Return the clipped median of a sample of each frame's good pixels [e-/s]."""
-    step = sample_steps(frames.shape).step
+    step = sample_step(frames.shape)
     samples: list[list[np.ndarray]] = [[] for _ in range(len(frames))]
     for rows in row_bands(frames.shape, len(frames)):
         rates, _, flags = frames.band(rows)
-        chosen = slice(-rows.start % step, None, step), slice(None, None, step)
+        chosen = slice(-rows.start % step, None, step)
         for sample, rate, dq in zip(samples, rates, flags, strict=True):
             sample.append(rate[chosen][dq[chosen] & np.uint32(Dq.DO_NOT_USE) == 0])
     return np.array([clipped_median(np.concatenate(sample))[0] for sample in samples])

@@ -13,8 +13,8 @@ from typing import IO, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from rtcal.buffers import FlagImage, FloatImage
 from rtcal.errors import RtcalError, UsageError
-from rtcal.steps import FlagImage, FloatImage
 from streams.messages import Frame, FrameHeader
 
 BAND_BYTES = 48 << 20

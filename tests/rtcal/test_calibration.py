@@ -4,19 +4,28 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from rtcal.calibration import Calibration, clipped_median
-from rtcal.steps import ExposureSums
+from rtcal.calibration import NO_BIAS, Calibration, Limits, clipped_median
+from rtcal.config import Detector
 from streams.dq import Dq
-from tests.fakes import FixedReferences, badpix_reference, dark_reference, flat_reference, sky_reference
+from tests.fakes import (
+    FixedReferences,
+    badpix_reference,
+    bias_reference,
+    dark_reference,
+    flat_reference,
+    linearity_reference,
+    saturation_reference,
+    sky_reference,
+)
 
 SHAPE = (1000, 1000)
 
 
-def sums_of(rate):
-    sums = ExposureSums.allocate(rate.shape)
-    sums.w_sum.fill(2.0)
-    sums.w_rate[:] = 2.0 * rate
-    return sums
+EVERY = slice(None)
+
+
+def rate_less_dark(rate, calibration):
+    return (rate - calibration.dark().rate).astype("f4")
 
 
 def references(**given):
@@ -24,7 +33,7 @@ def references(**given):
 
 
 def sky_of(calibration, scaled):
-    (entry,) = (one for one in calibration.provenance(scaled) if one.reftype == "sky")
+    (entry,) = (one for one in calibration.provenance(sky=scaled) if one.reftype == "sky")
     return entry
 
 
@@ -41,7 +50,7 @@ def test_a_sky_scale_of_1_07_is_found_to_0_2_per_cent(scene, calibration_setting
     rate, sky = scene
     dark = dark_reference(np.full(SHAPE, 4.0), np.zeros(SHAPE))
     calibration = Calibration.build(references(dark=dark, sky=sky_reference(sky, np.zeros(SHAPE))), SHAPE, 4)
-    scaled = calibration.sky(sums_of(rate), calibration_settings)
+    scaled = calibration.sky(rate_less_dark(rate, calibration), EVERY, calibration_settings)
     assert scaled.problem == ""
     assert scaled.part.scale == pytest.approx(1.07, rel=0.002)
     assert 0 < scaled.part.scale_err < 0.002
@@ -53,7 +62,7 @@ def test_a_sky_scale_of_1_07_is_found_to_0_2_per_cent(scene, calibration_setting
 def test_a_scale_outside_the_limits_is_1_and_a_mismatch(scene, calibration_settings, factor):
     rate, sky = scene
     calibration = Calibration.build(references(sky=sky_reference(sky * factor, np.zeros(SHAPE))), SHAPE, 4)
-    scaled = calibration.sky(sums_of(rate), calibration_settings)
+    scaled = calibration.sky(rate_less_dark(rate, calibration), EVERY, calibration_settings)
     assert scaled.part.scale == 1.0
     sky_entry = sky_of(calibration, scaled)
     assert sky_entry.status == "MISMATCH"
@@ -63,9 +72,9 @@ def test_a_scale_outside_the_limits_is_1_and_a_mismatch(scene, calibration_setti
 def test_fixed_and_off(scene, calibration_settings):
     rate, sky = scene
     calibration = Calibration.build(references(sky=sky_reference(sky, np.zeros(SHAPE))), SHAPE, 4)
-    assert calibration.sky(sums_of(rate), replace(calibration_settings, sky="off")) is None
-    fixed = calibration.sky(sums_of(rate), replace(calibration_settings, sky="fixed"))
-    spectral = calibration.sky(sums_of(rate), calibration_settings, spectral=True)
+    assert calibration.sky(rate_less_dark(rate, calibration), EVERY, replace(calibration_settings, sky="off")) is None
+    fixed = calibration.sky(rate_less_dark(rate, calibration), EVERY, replace(calibration_settings, sky="fixed"))
+    spectral = calibration.sky(rate_less_dark(rate, calibration), EVERY, calibration_settings, spectral=True)
     for unscaled in (fixed, spectral):
         assert (unscaled.part.scale, unscaled.part.scale_err, unscaled.problem) == (1.0, 0.0, "")
 
@@ -73,7 +82,7 @@ def test_fixed_and_off(scene, calibration_settings):
 def test_no_sky_level_is_said(scene, calibration_settings):
     rate, sky = scene
     calibration = Calibration.build(references(sky=sky_reference(sky * 0, np.zeros(SHAPE))), SHAPE, 4)
-    assert "no sky level" in calibration.sky(sums_of(rate), calibration_settings).problem
+    assert "no sky level" in calibration.sky(rate_less_dark(rate, calibration), EVERY, calibration_settings).problem
 
 
 def test_flags_of_all_references_and_the_border_are_merged_and_kept_for_the_same_references():
@@ -112,3 +121,49 @@ def test_clipped_median_ignores_sources_and_knows_its_error():
     assert error == pytest.approx(1.2533 * 2 / np.sqrt(100_000), rel=0.05)
     assert np.isnan(clipped_median(np.array([np.nan]))).all()
     assert clipped_median(np.full(9, 3.0)) == (3.0, 0.0)
+
+
+DETECTOR = Detector(gain_e_per_dn=2.0, read_noise_e=9.0, saturation_dn=60_000.0, reference_border=0, channels=0)
+SMALL = (4, 300)
+
+
+def linearity(valid_dn=np.inf):
+    coefficients = np.zeros((SMALL[0], 3, SMALL[1]), "f4")
+    coefficients[:, 1], coefficients[:, 2] = 1.0, 1e-6
+    return linearity_reference(coefficients, valid_dn)
+
+
+def small(**given):
+    return Calibration.build(FixedReferences(**given).select({}, SMALL, "utr", 0), SMALL, 0)
+
+
+def test_linearity_counts_from_the_bias_else_from_the_configured_level_else_it_is_not_applied():
+    bias = np.full(SMALL, 950.0)
+    assert small().curve(DETECTOR).coefficients.shape == (1, 0, SMALL[1])
+    with_bias = small(linearity=linearity(), bias=bias_reference(bias)).curve(DETECTOR)
+    np.testing.assert_array_equal(with_bias.bias_dn, bias)
+    assert with_bias.coefficients.shape == (4, 3, 300)
+    told = small(linearity=linearity())
+    level = Detector(2.0, 9.0, 60_000.0, 0, 0, reset_level_dn=1000.0)
+    assert told.curve(level).bias_dn.shape == (1, 300)
+    assert (told.curve(level).bias_dn == 1000).all()
+    assert told.curve(DETECTOR).coefficients.shape[1] == 0
+    row = {one.reftype: one for one in told.provenance(DETECTOR)}["linearity"]
+    assert (row.status, row.note) == ("MISMATCH", NO_BIAS)
+    assert {one.reftype: one for one in told.provenance(level)}["linearity"].status == "OK"
+
+
+def test_saturation_levels_are_those_of_the_reference_and_where_linearity_ends():
+    limits = Limits(40_000.0, 0.0)
+    assert (small().levels(limits, DETECTOR, np.dtype("<u2")).ceiling_dn == 40_000).all()
+    level = np.full(SMALL, 50_000.5)
+    level[2, 7] = 3000
+    made = small(saturation=saturation_reference(level))
+    found = made.levels(limits, DETECTOR, np.dtype("<u2"))
+    assert found.ceiling_dn.shape == SMALL
+    assert (found.ceiling_dn[2, 7], found.ceiling_dn[0, 0]) == (3000, 50_000)
+    assert (found.least_dn[2, 0], found.least_dn[2, 1]) == (3000, 50_000)
+    assert made.levels(limits, DETECTOR, np.dtype("<u2")) is found  # made once
+    assert made.levels(limits, DETECTOR, np.dtype("<f4")).ceiling_dn[0, 0] == np.float32(50_000.5)
+    bounded = small(linearity=linearity(20_000.0), bias=bias_reference(np.full(SMALL, 950.0)))
+    assert (bounded.levels(limits, DETECTOR, np.dtype("<u2")).ceiling_dn == 20_950).all()

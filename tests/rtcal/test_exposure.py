@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from rtcal.bands import Bands
-from rtcal.calibration import Calibration
+from rtcal.buffers import Buffers
+from rtcal.calibration import Calibration, Limits
 from rtcal.config import Detector
 from rtcal.errors import ReadRejected
-from rtcal.exposure import Buffers, Exposure, Plan
-from rtcal.steps import Limits
+from rtcal.exposure import Exposure, Plan
 from streams.dq import Dq
 from tests.fakes import FixedReferences, ramp_reads
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from rtcal.calibration import Calibration
+from rtcal.buffers import Buffers
+from rtcal.calibration import Calibration, Limits
 from rtcal.config import Detector
-from rtcal.exposure import Buffers, Exposure, Plan
-from rtcal.steps import Limits
+from rtcal.exposure import Exposure, Plan
 from streams.dq import Dq
 from tests.fakes import FixedReferences, ramp_reads
 

@@ -30,7 +30,6 @@ class _Pixel:
 
     def __init__(self, signal: np.ndarray, times_s: np.ndarray, test: JumpTest) -> None:
         self.signal = signal
-        self.seen = signal.copy()  # what the next step starts from
         self.times_s = times_s
         self.test = test
         self.breaks: list[tuple[int, int]] = []  # closed segments, [start, stop)
@@ -64,30 +63,29 @@ class _Pixel:
     def settle(self, index: int, flux: float, saturates: bool, widen: float = FIRST_STEPS) -> None:
         k = index - 1
         t = self.times_s
-        previous, pending, now = self.seen[k - 1], self.seen[k], self.signal[index]
+        previous, pending, now = self.signal[k - 1], self.signal[k], self.signal[index]
         if not self.beyond(pending - previous - flux * (t[k] - t[k - 1]), flux, t[k] - t[k - 1], widen):
             return
         self.breaks.append((self.start, k))
         back = abs(now - previous - flux * (t[index] - t[k - 1])) < abs(now - pending - flux * (t[index] - t[k]))
         if saturates or back:
             self.start = index
-            self.seen[k] = previous + flux * (t[k] - t[k - 1])
         else:
             self.start = k
         self.jumped |= saturates or not back
 
     def judge(self, index: int, *, saturates: bool) -> None:
         top, weight = self.fit([*self.breaks, (self.start, index - 1)])
-        if weight > 0:
+        if weight > 0 and self.start < index - 1:  # the read after a bad one is believed
             self.settle(index, top / weight, saturates, 1.0)
 
     def judge_last(self, n: int) -> None:
         k, t = n - 1, self.times_s
         top, weight = self.fit([*self.breaks, (self.start, k)])
-        if self.start > k or weight == 0:
+        if self.start >= k or weight == 0:
             return
         flux = top / weight
-        if self.beyond(self.seen[k] - self.seen[k - 1] - flux * (t[k] - t[k - 1]), flux, t[k] - t[k - 1]):
+        if self.beyond(self.signal[k] - self.signal[k - 1] - flux * (t[k] - t[k - 1]), flux, t[k] - t[k - 1]):
             self.breaks.append((self.start, k))
             self.start = k
             self.jumped = True

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from rtcal.errors import ShapeError
+from rtcal.kernels.refpix import BAD_REFERENCE
 from rtcal.steps import border_terms
 
 BORDER, CHANNELS, SIDE = 4, 4, 256
@@ -60,7 +61,7 @@ def test_bad_reference_pixels_and_outliers_take_no_part():
     clean = border_terms(read, zero, no_bad(), BORDER, CHANNELS)
     read[1, 5] += 5000  # a cosmic ray, clipped
     bad = no_bad()
-    bad[100:140, 0] = bad[2, 64:70] = 1
+    bad[100:140, 0] = bad[2, 64:70] = BAD_REFERENCE
     read[bad > 0] += 20_000
     terms = border_terms(read, zero, bad, BORDER, CHANNELS)
     assert np.abs(terms.column_dn - clean.column_dn).max() < 0.2
@@ -71,7 +72,7 @@ def test_without_a_good_pixel_a_term_is_zero():
     zero = zero_level()
     read = zero + np.uint16(50)
     bad = no_bad()
-    bad[:BORDER, :WIDTH] = bad[-BORDER:, :WIDTH] = 1
+    bad[:BORDER, :WIDTH] = bad[-BORDER:, :WIDTH] = BAD_REFERENCE
     terms = border_terms(read, zero, bad, BORDER, CHANNELS)
     assert not terms.column_dn[:WIDTH].any()
     assert (terms.column_dn[WIDTH:] == 50).all()

@@ -12,37 +12,42 @@ import pytest
 from llvmlite import binding
 from numba import float32, int64, uint16
 
-from rtcal.kernels import badpix, bins, calibrate, fit, segments, signal
+from rtcal.kernels import badpix, bins, close, finish, jumps, limits, preview, signal, sums
+from rtcal.kernels.finish import Estimate
 
 F4, U2, U1 = float32[::1], uint16[::1], numba.uint8[::1]
-IMAGE, FLAGS, MOMENTS = float32[:, ::1], numba.uint32[:, ::1], float32[:, :, ::1]
+IMAGE, RAW, MASK, FLAGS = float32[:, ::1], uint16[:, ::1], numba.uint8[:, ::1], numba.uint32[:, ::1]
+PLANES, Y, A = float32[:, :, ::1], int64, numba.uint64
+PREDICTION = numba.types.UniTuple(float32, 6)
+ESTIMATE = numba.types.NamedTuple((PLANES, F4, int64, float32, float32, numba.boolean), Estimate)
 
 HOT_LOOPS = {
-    "zero level": (signal._subtract_row, (U2, U2, F4, float32, F4)),
-    "linearity": (signal._horner, (F4, F4, F4)),
-    "sums": (segments._sum_all, (F4, float32, F4, F4)),
-    "sums, saturated block": (segments._sum_unsaturated, (F4, float32, F4, F4, U2)),
-    "sums and the signal kept": (segments._add_all, (F4, float32, F4, F4, F4)),
-    "sums, jumps in the block": (segments._add_calm, (F4, float32, F4, F4, F4, U1)),
-    "jumps": (segments._is_quiet, (F4, F4, F4, F4, *[float32] * 7)),
-    "jumps, block with one": (segments._find_busy, (F4, F4, F4, F4, U2, U2, *[float32] * 7, U1)),
-    "first jumps": (segments._first_steps_quiet, (F4, F4, F4, F4, F4, float32, float32, float32)),
+    "levels": (limits._extremes, (Y, A, A, RAW)),
+    "saturated pixels": (limits._mark_over, (Y, Y, A, A, RAW, RAW, U1)),
+    "zero level": (signal.signal_row, (Y, RAW, RAW, F4, F4, F4)),
+    "linearity": (signal.linearise_row, (Y, F4, PLANES, F4)),
+    "linearity of three reads": (signal.linearise_rows, (Y, F4, PLANES, F4, F4, F4)),
+    "sums": (sums.add_all, (Y, A, A, F4, float32, PLANES)),
+    "sums, saturated block": (sums.add_unsaturated, (Y, A, A, F4, float32, PLANES, RAW)),
+    "sums, jumps in the block": (sums.add_calm, (Y, A, A, F4, float32, PLANES, U1)),
+    "jumps": (jumps._is_quiet, (Y, A, A, F4, F4, PLANES, float32, PREDICTION)),
+    "jumps, block with one": (jumps._find_busy, (Y, A, A, F4, F4, PLANES, RAW, RAW, float32, PREDICTION, U1)),
+    "first jumps": (jumps._first_steps_quiet, (A, A, F4, F4, F4, F4, float32, float32, float32)),
     "first jumps, block with one": (
-        segments._find_busy_first,
-        (F4, F4, F4, F4, U2, F4, float32, float32, float32, U1),
+        jumps._find_busy_first,
+        (Y, A, A, F4, F4, F4, RAW, F4, float32, float32, float32, U1),
     ),
-    "fit": (fit._fit_whole, (F4, F4, *[float32] * 4, F4, F4, F4)),
-    "preview": (
-        segments._add_slopes,
-        (MOMENTS, FLAGS, numba.uint32, int64, numba.uint64, numba.uint64, float32, float32, F4, F4),
-    ),
+    "ramps gathered": (close._add_plain, (Y, A, A, PLANES, F4, float32, float32, U1, PLANES)),
+    "slope": (finish._plain_rate, (Y, A, A, ESTIMATE, F4, IMAGE, IMAGE)),
+    "slope of several ramps": (finish._gathered_rate, (Y, A, A, PLANES, float32, F4, IMAGE, IMAGE)),
+    "subtract": (finish._subtract, (Y, Y, IMAGE, IMAGE, float32, float32, IMAGE, IMAGE)),
+    "divide": (finish._divide, (Y, Y, IMAGE, IMAGE, IMAGE, IMAGE)),
+    "root": (finish._root, (Y, IMAGE)),
+    "preview": (preview._add_slopes, (Y, A, A, PLANES, MASK, float32, float32, F4, F4)),
     "bins": (bins._add_row, (U2, F4)),
-    "subtract": (calibrate.subtract, (IMAGE, IMAGE, IMAGE, IMAGE, float32, float32)),
-    "divide": (calibrate.divide, (IMAGE, IMAGE, IMAGE, IMAGE)),
-    "root": (calibrate.root, (IMAGE,)),
-    "variances of neighbours": (badpix._mask, (IMAGE, IMAGE, numba.uint8[:, ::1], int64, numba.int32[::1], F4)),
+    "variances of neighbours": (badpix._mask, (IMAGE, IMAGE, MASK, int64, numba.int32[::1], F4)),
 }
-PACKED = re.compile(r"^\s*v(?:add|sub|mul|div|sqrt|fmadd\w*)ps\s.*%[yz]mm", re.MULTILINE)
+PACKED = re.compile(r"^\s*v(?:(?:add|sub|mul|div|sqrt|fmadd\w*)ps|pm(?:ax|in)uw|pcmp\w+)\s.*%[yz]mm", re.MULTILINE)
 
 pytestmark = [
     pytest.mark.skipif(bool(os.environ.get("NUMBA_DISABLE_JIT")), reason="nothing is compiled with NUMBA_DISABLE_JIT"),

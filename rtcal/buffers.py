@@ -1,0 +1,88 @@
+"""The planes of a detector: allocated once, used for every exposure of the same shape."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtcal.kernels.planes import BLOCK, NEVER, State
+from streams.messages import Read
+
+FloatImage = NDArray[np.float32]
+FlagImage = NDArray[np.uint32]
+RawImage = NDArray[Any]
+
+STAGGER_BYTES = 320
+
+
+def plane(shape: tuple[int, ...], dtype: Any, order: int = 0) -> NDArray[Any]:
+    """Allocate a plane with arbitrary contents; planes of different `order` do not share their offset from a page.
+
+    Big arrays all begin at the same offset, so the same pixel of several planes falls on the same lines
+    of the cache; moving each by some hundred bytes is worth about 15 % in a kernel that walks many.
+    """
+    count = int(np.prod(shape))
+    shift = order * STAGGER_BYTES // np.dtype(dtype).itemsize
+    return np.empty(count + shift, dtype)[shift:].reshape(shape)
+
+
+def take_pages(shape: tuple[int, int]) -> None:
+    """Write once to as much memory as a frame takes, and give it back to the heap, which keeps it (`streams.heap`).
+
+    The system finds a page when it is first written to, which for a frame of 235 MB takes from 0.1 s to
+    seconds: better while the first read is waiting than between a ramp's last read and its frame.
+    """
+    for array in [plane(shape, dtype, order) for order, dtype in enumerate((np.float32, np.float32, np.uint32, "u2"))]:
+        array.fill(0)
+
+
+def allocate_state(shape: tuple[int, int]) -> State:
+    """Allocate what ramps and exposures gather per pixel, with nothing in it."""
+    ny, nx = shape
+    state = State(
+        moments=plane((ny, 2, nx), np.float32, 1),
+        first_bad=plane(shape, np.uint16, 2),
+        start=plane(shape, np.uint16, 3),
+        closed=plane((ny, 3, nx), np.float32, 4),
+        saturated_from=plane(shape, np.uint16, 5),
+        marks=plane(shape, np.uint8, 6),
+        slow=np.zeros((ny, -(-nx // BLOCK)), np.uint8),
+    )
+    clear(state)
+    return state
+
+
+def clear(state: State) -> None:
+    """Start a new exposure."""
+    state.closed.fill(0)
+    state.saturated_from.fill(NEVER)
+    state.marks.fill(0)
+
+
+@dataclass(eq=False)
+class Buffers:
+    """The planes of one detector for reads of one shape and type."""
+
+    shape: tuple[int, int]
+    dtype: Any
+    state: State
+    ends: FloatImage | None = None
+    """Sums over the near and the far end of a ramp [DN], (y, 2, x); allocated for the first ramp that has ends."""
+
+    @classmethod
+    def fit_for(cls, read: Read, old: "Buffers | None") -> "Buffers":
+        """Return `old` if it fits the read, else new buffers."""
+        shape = (read.data.shape[0], read.data.shape[1])
+        if old is not None and old.shape == shape and old.dtype == read.data.dtype:
+            return old
+        new = cls(shape, read.data.dtype, allocate_state(shape))
+        take_pages(shape)  # after the buffers, which stay: they would take what is given back
+        return new
+
+    def clear_ends(self) -> FloatImage:
+        """Return the sums over the two ends, all 0."""
+        if self.ends is None:
+            self.ends = plane((self.shape[0], 2, self.shape[1]), np.float32, 7)
+        self.ends.fill(0)
+        return self.ends
