@@ -16,6 +16,7 @@ from dashboards.render import compile_kernels
 from dashboards.settings import Settings
 from streams.clock import SystemClock
 from streams.errors import EndpointError, SettingsError
+from streams.heap import keep_heap
 from streams.settings import load
 from streams.sources import ZmqSource
 
@@ -28,6 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
         settings = load(options.config, Settings)
     except SettingsError as error:
         return _fail(str(error), 2)
+    keep_heap()
     compile_kernels()  # before anything listens: the first frame must not wait for a compiler
     try:
         asyncio.run(_serve(settings, options))
