@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 DEMO_ARGS ?=
 
-.PHONY: demo test lint unit bench clean
+.PHONY: demo test lint unit bench screenshots clean
 
 demo: $(VENV)/.installed
 	$(BIN)/rtcal demo $(DEMO_ARGS)
@@ -28,6 +28,10 @@ unit: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed
 	$(BIN)/rtcal bench kernels
+
+# Pictures of the display, taken with Chromium, for a person to look at.
+screenshots: $(VENV)/.installed-test
+	$(BIN)/python -m tests.browser.screenshots build/screenshots
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache

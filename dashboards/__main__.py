@@ -40,8 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 async def _serve(settings: Settings, options: argparse.Namespace) -> None:
     dashboard_settings = settings.dashboard
-    feed = Feed(SystemClock(), dashboard_settings.memory_mb, dashboard_settings.display_pixels)
-    dashboard = Dashboard(feed, dashboard_settings, options.port)
+    feed = Feed(SystemClock(), dashboard_settings.budget, dashboard_settings.display_pixels)
+    dashboard = Dashboard(feed, dashboard_settings, settings.optics, options.port)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -16,13 +16,16 @@ from bokeh.server.tornado import BokehTornado
 from bokeh.settings import settings as bokeh_settings
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop, PeriodicCallback
-from tornado.web import StaticFileHandler
+from tornado.web import RequestHandler, StaticFileHandler
 
 from dashboards.feed import Feed
-from dashboards.image import Hub, Viewer
+from dashboards.hub import Hub
+from dashboards.image import Viewer
 from dashboards.page import STATIC, make_document
+from dashboards.panels.strip import thumbnail
 from dashboards.settings import DashboardSettings
 from streams.errors import EndpointError
+from streams.optics import OpticsSettings
 
 PING_S = 10
 UNUSED_SESSION_MS = 10_000
@@ -36,6 +39,24 @@ class PageFiles(StaticFileHandler):
         self.set_header("Cache-Control", "no-cache")
 
 
+class Thumbnail(RequestHandler):
+    """A picture of the past, small; it never changes, so browsers may keep it."""
+
+    def initialize(self, hub: Hub) -> None:
+        """Take what Tornado passes to every handler."""
+        self._hub = hub
+
+    def get(self, session: str, number: str) -> None:
+        """Draw one; an earlier run's numbers mean other pictures."""
+        picture = self._hub.feed.latest().history.numbered(int(number)) if session == self._hub.session else None
+        if picture is None:
+            self.send_error(404)
+            return
+        self.set_header("Content-Type", "image/png")
+        self.set_header("Cache-Control", "private, max-age=86400, immutable")
+        self.finish(thumbnail(picture))
+
+
 class Dashboard:
     """A listening server and what it serves, on the event loop of the thread that makes it.
 
@@ -45,6 +66,8 @@ class Dashboard:
         Where snapshots come from; it stays the caller's.
     settings
         Table `[dashboard]`.
+    optics
+        Table `[optics]`.
     port
         Overrides the settings' port; 0 lets the system choose.
 
@@ -54,11 +77,13 @@ class Dashboard:
         If the port is in use or the address is not this machine's.
     """
 
-    def __init__(self, feed: Feed, settings: DashboardSettings, port: int | None = None) -> None:
+    def __init__(
+        self, feed: Feed, settings: DashboardSettings, optics: OpticsSettings, port: int | None = None
+    ) -> None:
         listening = _bind(settings.address, settings.port if port is None else port)
         self.port = int(listening.getsockname()[1])
         self.url = f"http://{_host(settings.address)}:{self.port}/"
-        self.hub = Hub(feed, settings, build_id())
+        self.hub = Hub(feed, settings, optics, build_id())
         bokeh_settings.resources = "server"  # no browser ever fetches from elsewhere
         origins = _origins(settings, self.port)
         application = BokehTornado(
@@ -67,6 +92,7 @@ class Dashboard:
             extra_patterns=[
                 ("/stream", Viewer, {"hub": self.hub, "origins": origins}),
                 ("/quicklook/(.*)", PageFiles, {"path": str(STATIC)}),
+                ("/thumb/([0-9a-f]{8})-([0-9]{1,15}).png", Thumbnail, {"hub": self.hub}),
             ],
             use_index=False,
             unused_session_lifetime_milliseconds=UNUSED_SESSION_MS,

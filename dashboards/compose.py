@@ -15,14 +15,27 @@ import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
+from dashboards.marks import KINDS, Kind
 from dashboards.picture import Level, Picture
-from dashboards.render import bin_mean, percentile_limits, sample, tick_values, to_bytes, zscale_limits
-from dashboards.scene import Scene, Tile
-from dashboards.settings import Limits, Stretch, ViewName
+from dashboards.render import (
+    bin_mean,
+    classify,
+    minmax_limits,
+    percentile_limits,
+    sample,
+    smooth,
+    smoothing_weights,
+    tick_values,
+    to_bytes,
+    zscale_limits,
+)
+from dashboards.scene import Moment, Scene, Tile
+from dashboards.settings import Limits, Smoothing, Stretch, ViewName
 from streams.clock import iso_utc
 from streams.dq import Dq
 
 Finite = Annotated[float, Meta(ge=-1e30, le=1e30)]
+Index = Annotated[int, Meta(ge=0, le=2**53)]
 Layer = Literal["base", "detail"]
 
 MARGIN = 0.25
@@ -44,10 +57,26 @@ class Wish(Struct, frozen=True, forbid_unknown_fields=True, tag="view"):
     stretch: Stretch
     mark_bad: bool
     """Paint DO_NOT_USE pixels as bad where single pixels are seen."""
+    smooth: Smoothing = "none"
+    smooth_px: Annotated[float, Meta(ge=0.5, le=64)] = 2.0
+    """Sigma of the Gaussian or width of the box, detector pixels."""
+    marks: Annotated[tuple[Kind, ...], Meta(max_length=16)] = ()
+    """Kinds of flags that are painted over the image."""
+    at: Index | None = None
+    """Number of a past picture: show what was the newest then."""
+    other: Index | None = None
+    """Number of a past picture to compare with."""
+    difference: bool = False
+    """Subtract it."""
     region: tuple[Finite, Finite, Finite, Finite] | None = None
     """Visible part of the scene, (x0, x1, y0, y1); None for all of it."""
     screen_pixels: Annotated[int, Meta(ge=16, le=8192)] = 1024
     """Longer side of the visible part on the screen."""
+
+    @property
+    def moment(self) -> Moment:
+        """Which pictures of the history are meant."""
+        return Moment(self.at, self.other if self.difference else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +99,8 @@ class _Piece:
     y: float
     pitch: int
     pixels: NDArray[np.uint8]
+    marks: NDArray[np.uint8] | None = None
+    """Number of the kind of flag in each pixel, 0 for none."""
 
 
 def base_cut(scene: Scene, display_pixels: int) -> Cut:
@@ -107,20 +138,27 @@ def detail_cut(scene: Scene, wish: Wish, base: Cut) -> Cut | None:
 
 def key(scene: Scene, wish: Wish, cut: Cut | None, layer: Layer) -> tuple[object, ...]:
     """Return what decides the bytes of a message: the same key is the same message."""
-    numbers = tuple(tile.picture.number if tile.picture else -1 for tile in scene.tiles)
-    thinned = tuple(len(tile.picture.levels) if tile.picture else 0 for tile in scene.tiles)
     limits = (wish.limits, wish.percentile, wish.low, wish.high)
-    places = (scene.name, scene.view, scene.width, scene.height)
-    return (layer, *places, numbers, thinned, limits, wish.stretch, wish.mark_bad, cut)
+    look = (wish.stretch, wish.mark_bad, wish.smooth, wish.smooth_px, wish.marks)
+    return (layer, *identity(scene), limits, *look, cut)
+
+
+def identity(scene: Scene) -> tuple[object, ...]:
+    """Return what decides the pixels of a scene."""
+    pictures = [picture for tile in scene.tiles for picture in (tile.picture, tile.against)]
+    numbers = tuple((picture.number, len(picture.levels)) if picture else None for picture in pictures)
+    return (scene.name, scene.view, scene.width, scene.height, numbers)
 
 
 def limits_of(scene: Scene, wish: Wish, zscale_contrast: float) -> tuple[float, float]:
     """Find the display limits of a scene, the same for all its tiles, on the binned images."""
     if wish.limits == "manual":
         return (wish.low, wish.high) if wish.high > wish.low else (wish.low, wish.low + 1.0)
-    values = sample([tile.picture.coarse.data for tile in scene.tiles if tile.picture])
+    values = sample([_coarse(tile) for tile in scene.tiles if tile.picture])
     if wish.limits == "percentile":
         return percentile_limits(values, wish.percentile)
+    if wish.limits == "minmax":
+        return minmax_limits(values)
     return zscale_limits(values, zscale_contrast)
 
 
@@ -128,7 +166,7 @@ def message(scene: Scene, wish: Wish, cut: Cut | None, layer: Layer, zscale_cont
     """Render one layer of a scene; a detail layer without a cut is empty and takes the last one away."""
     low, high = limits_of(scene, wish, zscale_contrast)
     base_pitch = cut.pitch if cut and layer == "base" else None
-    pieces = [_piece(tile, cut, low, high, wish) for tile in scene.tiles if tile.picture] if cut else []
+    pieces = [_piece(tile, cut, low, high, wish) for tile in scene.tiles] if cut else []
     rendered = [piece for piece in pieces if piece is not None]
     header: dict[str, Any] = {
         "kind": "image",
@@ -138,7 +176,16 @@ def message(scene: Scene, wish: Wish, cut: Cut | None, layer: Layer, zscale_cont
     if base_pitch is not None:
         header |= _description(scene) | {"low": low, "high": high, "ticks": tick_values(low, high, wish.stretch)}
     text = msgspec.json.encode(header)
-    return b"".join((struct.pack("<I", len(text)), text, *(piece.pixels.tobytes() for piece in rendered)))
+    planes = (plane for piece in rendered for plane in (piece.pixels, piece.marks) if plane is not None)
+    return b"".join((struct.pack("<I", len(text)), text, *(plane.tobytes() for plane in planes)))
+
+
+def _coarse(tile: Tile) -> NDArray[np.float32]:
+    """Return what limits are found on."""
+    assert tile.picture is not None
+    level = tile.picture.coarse
+    against = None if tile.against is None else tile.against.coarse
+    return level.data - against.data if against and against.data.shape == level.data.shape else level.data
 
 
 def _piece(tile: Tile, cut: Cut, low: float, high: float, wish: Wish) -> _Piece | None:
@@ -147,15 +194,49 @@ def _piece(tile: Tile, cut: Cut, low: float, high: float, wish: Wish) -> _Piece 
     if picture is None:
         return None
     level = picture.level_for(cut.pitch)
+    if tile.against is not None and level.binning not in {one.binning for one in tile.against.levels}:
+        level = picture.coarse  # one of the two has lost its full pixels
     factor = max(1, cut.pitch // level.binning)
     pitch = factor * level.binning
     rows, y0 = _part(cut.y0 - tile.y0, cut.y1 - tile.y0, pitch, factor, level.data.shape[0])
     columns, x0 = _part(cut.x0 - tile.x0, cut.x1 - tile.x0, pitch, factor, level.data.shape[1])
     if rows.start >= rows.stop or columns.start >= columns.stop:
         return None
-    values = _values(level, rows, columns, factor, wish.mark_bad)
+    values = _smoothed(tile, level, rows, columns, factor, wish)
+    if values is None:
+        return None
     pixels = to_bytes(values, low, high, wish.stretch)
-    return _Piece(tile.detector, tile.x0 + x0 - 0.5, tile.y0 + y0 - 0.5, pitch, pixels)
+    marks = None
+    if wish.marks and level.dq is not None:
+        wanted = tuple(flags if kind in wish.marks else 0 for kind, flags in KINDS.items())
+        marks = classify(level.dq[rows, columns], factor, wanted)
+    return _Piece(tile.detector, tile.x0 + x0 - 0.5, tile.y0 + y0 - 0.5, pitch, pixels, marks)
+
+
+def _smoothed(
+    tile: Tile, level: Level, rows: slice, columns: slice, factor: int, wish: Wish
+) -> NDArray[np.float32] | None:
+    """Return a part's values, smoothed with those beyond its edges so that cut-outs fit together."""
+    weights = smoothing_weights(wish.smooth, wish.smooth_px / (factor * level.binning))
+    reach = weights.size // 2
+    wide_rows, down = _widened(rows, reach * factor, level.data.shape[0])
+    wide_columns, left = _widened(columns, reach * factor, level.data.shape[1])
+    values = _values(level, wide_rows, wide_columns, factor, wish.mark_bad)
+    if tile.against is not None:
+        other = next((one for one in tile.against.levels if one.binning == level.binning), None)
+        if other is None or other.data.shape != level.data.shape:
+            return None
+        values = values - _values(other, wide_rows, wide_columns, factor, wish.mark_bad)
+    if reach:
+        values = smooth(values, weights)
+    height, width = -(-(rows.stop - rows.start) // factor), -(-(columns.stop - columns.start) // factor)
+    return values[down // factor : down // factor + height, left // factor : left // factor + width]
+
+
+def _widened(part: slice, margin: int, length: int) -> tuple[slice, int]:
+    """Return a part with a margin on both sides as far as there are pixels, and the margin before it."""
+    start = max(0, part.start - margin)
+    return slice(start, min(length, part.stop + margin)), part.start - start
 
 
 def _part(start: float, stop: float, pitch: int, factor: int, length: int) -> tuple[slice, int]:
@@ -174,7 +255,7 @@ def _values(level: Level, rows: slice, columns: slice, factor: int, mark_bad: bo
 
 def _place(piece: _Piece) -> dict[str, Any]:
     height, width = piece.pixels.shape
-    size = {"dw": width * piece.pitch, "dh": height * piece.pitch}
+    size = {"dw": width * piece.pitch, "dh": height * piece.pitch, "marks": piece.marks is not None}
     return {"detector": piece.detector, "x": piece.x, "y": piece.y, "rows": height, "columns": width} | size
 
 

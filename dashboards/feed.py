@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from dashboards.picture import MIB, Picture, from_frame, from_preview
-from dashboards.settings import ViewName
+from dashboards.history import History, Key
+from dashboards.picture import Picture, from_frame, from_preview
+from dashboards.settings import Budget
 from streams.clock import NS, Clock
 from streams.messages import Frame, Message, Preview, Status, StatusHeader
 from streams.sources import Source
@@ -21,8 +22,6 @@ log = logging.getLogger(__name__)
 MAX_DETECTORS = 64
 POLL_S = 0.2
 
-Key = tuple[str, ViewName]
-
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -31,6 +30,8 @@ class Snapshot:
     version: int = 0
     pictures: Mapping[Key, Picture] = field(default_factory=lambda: MappingProxyType({}))
     """The latest picture by detector and view."""
+    history: History = field(default_factory=History)
+    """These and the ones before them."""
     status: StatusHeader | None = None
     status_heard_s: float | None = None
     """Monotonic clock at the arrival of `status`."""
@@ -50,16 +51,15 @@ class Feed:
     ----------
     clock
         For the ages of what arrives.
-    memory_mb
-        Most that pictures may take together [MiB]. Beyond it the oldest reduced frames keep only
-        their binned level; what does not fit even so is dropped and counted.
+    budget
+        What is kept of the past, and the most that all pictures may take together.
     display_pixels
         Longest side of the binned level.
     """
 
-    def __init__(self, clock: Clock, memory_mb: int, display_pixels: int) -> None:
+    def __init__(self, clock: Clock, budget: Budget, display_pixels: int) -> None:
         self._clock = clock
-        self._limit = memory_mb * MIB
+        self._budget = budget
         self._display_pixels = display_pixels
         self._lock = threading.Lock()
         self._snapshot = Snapshot()
@@ -137,31 +137,16 @@ class Feed:
     def _show(self, new: list[Picture]) -> None:
         detector = new[0].header.detector
         with self._lock:
-            pictures = dict(self._snapshot.pictures)
-            known = {name for name, _ in pictures}
+            history = self._snapshot.history
+            known = {name for name, _ in history.shelves}
             if detector not in known and len(known) >= MAX_DETECTORS:
                 self._counters["too_many_detectors"] += 1
-            else:
-                pictures.update({(detector, picture.view): picture for picture in new})
-                pictures = self._fitted(pictures, new)
-                self._counters["frames" if new[0].view == "reduced" else "previews"] += 1
-            self._replace(pictures=MappingProxyType(pictures))
-
-    def _fitted(self, pictures: dict[Key, Picture], new: list[Picture]) -> dict[Key, Picture]:
-        """Thin the oldest frames, then drop the newest pictures, until the rest fits into memory."""
-        total = sum(picture.nbytes for picture in pictures.values())
-        for key, picture in sorted(pictures.items(), key=lambda item: item[1].number):
-            if total <= self._limit:
-                return pictures
-            if len(picture.levels) > 1:
-                pictures[key] = picture.without_full_pixels()
-                total -= picture.nbytes - pictures[key].nbytes
-                self._counters["frames_thinned"] += 1
-        for picture in new:
-            if total > self._limit:
-                total -= pictures.pop((picture.header.detector, picture.view)).nbytes
-                self._counters["pictures_too_large"] += 1
-        return pictures
+                self._replace()
+                return
+            history, sacrificed = history.added(new, self._budget)
+            self._counters.update(sacrificed)
+            self._counters["frames" if new[0].view == "reduced" else "previews"] += 1
+            self._replace(history=history, pictures=MappingProxyType(history.latest()))
 
     def _count(self, more: Mapping[str, int]) -> None:
         with self._lock:

@@ -7,21 +7,19 @@ for the pixel under its cursor. So a page that stops reading holds one message a
 import asyncio
 import logging
 import time
-from collections import OrderedDict
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
-from dashboards.compose import Cut, Layer, Wish, base_cut, detail_cut, key, message
-from dashboards.feed import Feed, Snapshot
-from dashboards.panels import probe, state
-from dashboards.picture import MIB
-from dashboards.scene import Layout, Scene, build
-from dashboards.settings import DashboardSettings
+from dashboards.analysis import Tools
+from dashboards.compose import Cut, Layer, Wish, base_cut, detail_cut, key
+from dashboards.feed import Snapshot
+from dashboards.hub import Hub, measures_key
+from dashboards.panels import probe
+from dashboards.scene import Scene
 
 log = logging.getLogger(__name__)
 
@@ -40,104 +38,7 @@ class Probe(Struct, frozen=True, forbid_unknown_fields=True, tag="probe"):
     y: Annotated[float, Meta(ge=-1e9, le=1e9)]
 
 
-_requests: msgspec.json.Decoder[Wish | Ack | Probe] = msgspec.json.Decoder(Wish | Ack | Probe)
-
-
-class Cache:
-    """Rendered messages, bounded in bytes; one that is asked for while in the making is not made twice."""
-
-    def __init__(self, limit_bytes: int) -> None:
-        self._limit = limit_bytes
-        self._bytes = 0
-        self._ready: OrderedDict[tuple[object, ...], bytes] = OrderedDict()
-        self._making: dict[tuple[object, ...], asyncio.Future[bytes]] = {}
-        self.made = 0
-
-    async def get(self, wanted: tuple[object, ...], make: Callable[[], asyncio.Future[bytes]]) -> bytes:
-        """Return the message of a key, from `make` if it is new."""
-        if wanted in self._ready:
-            self._ready.move_to_end(wanted)
-            return self._ready[wanted]
-        if wanted not in self._making:
-            self._making[wanted] = make()
-            self._making[wanted].add_done_callback(lambda done: self._keep(wanted, done))
-        return await asyncio.shield(self._making[wanted])
-
-    def _keep(self, wanted: tuple[object, ...], done: asyncio.Future[bytes]) -> None:
-        del self._making[wanted]
-        if done.cancelled() or done.exception() is not None:
-            return
-        self.made += 1
-        self._ready[wanted] = done.result()
-        self._bytes += len(done.result())
-        while self._bytes > self._limit and len(self._ready) > 1:
-            self._bytes -= len(self._ready.popitem(last=False)[1])
-
-
-class Hub:
-    """What all pages share: the feed, the renderer and its cache, the list of pages.
-
-    Parameters
-    ----------
-    feed
-        Where snapshots come from.
-    settings
-        Table `[dashboard]`.
-    build_id
-        Names this version of the page; a page of another version loads itself anew.
-    """
-
-    def __init__(self, feed: Feed, settings: DashboardSettings, build_id: str) -> None:
-        self.feed = feed
-        self.settings = settings
-        self.build_id = build_id
-        self.layout = Layout(tuple(tuple(row) for row in settings.mosaic), settings.mosaic_gap)
-        self.viewers: set[Viewer] = set()
-        self.cache = Cache(settings.cache_mb * MIB)
-        self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="render")
-        self._offered = (-1, -1)
-        self._state: tuple[tuple[int, int], bytes] = ((-1, -1), b"")
-
-    def tick(self) -> None:
-        """Offer what is new to every page."""
-        current = self.version()
-        if current != self._offered:
-            self._offered = current
-            for viewer in tuple(self.viewers):
-                viewer.advance()
-
-    def version(self) -> tuple[int, int]:
-        """Return what decides the state message: the snapshot and the number of pages."""
-        return self.feed.latest().version, len(self.viewers)
-
-    def state(self) -> bytes:
-        """Return the state message of now, encoded once for all pages."""
-        current = self.version()
-        if self._state[0] != current:
-            self._state = (current, msgspec.json.encode(state(self.feed.latest(), self.layout, len(self.viewers))))
-        return self._state[1]
-
-    def scene(self, snapshot: Snapshot, wish: Wish) -> Scene | None:
-        """Lay out what a page wishes."""
-        return build(snapshot, self.layout, wish.detector, wish.view)
-
-    async def render(
-        self, wanted: tuple[object, ...], scene: Scene, wish: Wish, cut: Cut | None, layer: Layer
-    ) -> bytes:
-        """Return a layer's message, rendered on a thread of the pool unless it is known."""
-        loop = asyncio.get_running_loop()
-        contrast = self.settings.zscale_contrast
-
-        def make() -> asyncio.Future[bytes]:
-            return loop.run_in_executor(self._pool, message, scene, wish, cut, layer, contrast)
-
-        return await self.cache.get(wanted, make)
-
-    def close(self) -> None:
-        """Close every page's connection and end the threads."""
-        for viewer in tuple(self.viewers):
-            viewer.close()
-        self._pool.shutdown(cancel_futures=True)
+_requests: msgspec.json.Decoder[Wish | Tools | Ack | Probe] = msgspec.json.Decoder(Wish | Tools | Ack | Probe)
 
 
 class Viewer(WebSocketHandler):
@@ -148,6 +49,9 @@ class Viewer(WebSocketHandler):
         self._hub = hub
         self._origins = origins
         self._wish: Wish | None = None
+        self._tools = Tools()
+        self._measured: object = None
+        self._sent_strip: object = None
         self._waiting = False
         self._sent_state: tuple[int, int] | None = None
         self._sent: dict[Layer, tuple[object, ...]] = {}
@@ -190,6 +94,9 @@ class Viewer(WebSocketHandler):
         match request:
             case Wish():
                 self._wish = request
+            case Tools():
+                self._tools = request
+                self._measured = None
             case Ack():
                 self._waiting = False
             case Probe():
@@ -211,20 +118,48 @@ class Viewer(WebSocketHandler):
             self._sent_state = version
             await self._send(self._hub.state())
             return
-        scene = self._hub.scene(self._hub.feed.latest(), self._wish) if self._wish else None
-        if self._wish is None or scene is None or not await self._send_layers(scene, self._wish):
-            self._waiting = False
+        snapshot, wish = self._hub.feed.latest(), self._wish
+        scene = self._hub.scene(snapshot, wish) if wish else None
+        self._waiting = (
+            wish is not None
+            and scene is not None
+            and (
+                await self._send_layers(scene, wish)
+                or await self._send_strip(snapshot, scene)
+                or await self._send_measures(snapshot, scene, wish)
+            )
+        )
+
+    async def _send_strip(self, snapshot: Snapshot, scene: Scene) -> bool:
+        """Send the list of the past if it has changed."""
+        wanted, content = self._hub.strip(snapshot, scene)
+        if wanted == self._sent_strip:
+            return False
+        self._sent_strip = wanted
+        await self._send(content)
+        return True
+
+    async def _send_measures(self, snapshot: Snapshot, scene: Scene, wish: Wish) -> bool:
+        """Send what the page measures on the scene that it has just been shown."""
+        tools = self._tools
+        if not tools.wanted or self._measured == measures_key(scene, self._hub.other(snapshot, wish), wish, tools):
+            return False
+        self._measured, content = await self._hub.measures(snapshot, scene, wish, tools)
+        await self._send(content)
+        return True
 
     async def _send_layers(self, scene: Scene, wish: Wish) -> bool:
         """Send what changed of a scene; the page shows base and detail together and then acknowledges."""
         base = base_cut(scene, self._hub.settings.display_pixels)
         cuts: dict[Layer, Cut | None] = {"base": base, "detail": detail_cut(scene, wish, base)}
-        keys = {layer: key(scene, wish, cut, layer) for layer, cut in cuts.items()}
+        # Flags are painted in the finer of the two layers alone: they are half transparent.
+        wishes: dict[Layer, Wish] = {"base": replace(wish, marks=()) if cuts["detail"] else wish, "detail": wish}
+        keys = {layer: key(scene, wishes[layer], cut, layer) for layer, cut in cuts.items()}
         if keys == self._sent:
             return False
         changed = [layer for layer in cuts if layer == "detail" or keys[layer] != self._sent.get(layer)]
         self._sent = keys
-        contents = [await self._hub.render(keys[layer], scene, wish, cuts[layer], layer) for layer in changed]
+        contents = [await self._hub.render(keys[layer], scene, wishes[layer], cuts[layer], layer) for layer in changed]
         for content in contents:
             await self._send(content, binary=True)
         return True

@@ -4,6 +4,7 @@ Kernels write into arrays of the caller; the functions below them check, allocat
 Nothing here knows of sockets or of Bokeh.
 """
 
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -12,7 +13,7 @@ from astropy.visualization import ZScaleInterval
 from numba import njit
 from numpy.typing import NDArray
 
-from dashboards.settings import Stretch
+from dashboards.settings import Smoothing, Stretch
 
 BAD = 0
 """Index of a pixel without a value; 1 to 255 run from the low to the high limit."""
@@ -93,6 +94,54 @@ def _to_bytes(data, low, scale, table, out):  # type: ignore[no-untyped-def]
                 out[y, x] = 0
 
 
+# Rows first, then columns; both loops run along rows, so that they stay on vectors.
+@_kernel
+def _smooth(data, weights, rows, out):  # type: ignore[no-untyped-def]
+    height, width = data.shape
+    reach = weights.size // 2
+    total, weight = rows[0], rows[1]
+    for y in range(height):
+        total[y, :] = 0
+        weight[y, :] = 0
+        for k in range(weights.size):
+            w = weights[k]
+            shift = k - reach
+            for x in range(max(0, -shift), min(width, width - shift)):
+                value = data[y, x + shift]
+                good = np.isfinite(value)
+                total[y, x] += w * value if good else np.float32(0)
+                weight[y, x] += w if good else np.float32(0)
+    for y in range(height):
+        below = np.zeros(width, np.float32)
+        out[y, :] = 0
+        for k in range(weights.size):
+            row = y + k - reach
+            if 0 <= row < height:
+                w = weights[k]
+                for x in range(width):
+                    out[y, x] += w * total[row, x]
+                    below[x] += w * weight[row, x]
+        for x in range(width):
+            out[y, x] = out[y, x] / below[x] if np.isfinite(data[y, x]) and below[x] > 0 else np.float32(np.nan)
+
+
+@_kernel
+def _classify(dq, factor, kinds, out):  # type: ignore[no-untyped-def]
+    wanted = np.uint32(0)
+    for k in range(kinds.size):
+        wanted |= kinds[k]
+    for y in range(dq.shape[0]):
+        for x in range(dq.shape[1]):
+            flags = dq[y, x] & wanted
+            if flags != 0:
+                for k in range(kinds.size):
+                    if flags & kinds[k] != 0:
+                        held = out[y // factor, x // factor]
+                        if held == 0 or held > k + 1:
+                            out[y // factor, x // factor] = k + 1
+                        break
+
+
 def bin_mean(data: FloatImage, factor: int, dq: NDArray[np.uint32] | None = None, reject: int = 0) -> FloatImage:
     """Average squares of `factor` pixels, leaving out what has no value.
 
@@ -157,6 +206,11 @@ def percentile_limits(values: NDArray[np.float32], percentile: float) -> tuple[f
     return _apart(float(low), float(high))
 
 
+def minmax_limits(values: NDArray[np.float32]) -> tuple[float, float]:
+    """Find the lowest and the highest of a finite flat sample."""
+    return _apart(*_extremes(values))
+
+
 def _extremes(values: NDArray[np.float32]) -> tuple[float, float]:
     return (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
 
@@ -175,19 +229,27 @@ def stretched(fraction: NDArray[np.float64], stretch: Stretch) -> NDArray[np.flo
             brightness = np.sqrt(fraction)
         case "log":
             brightness = np.log1p(LOG_DEPTH * fraction) / np.log1p(LOG_DEPTH)
+        case "power":
+            brightness = np.expm1(fraction * np.log1p(LOG_DEPTH)) / LOG_DEPTH
         case "asinh":
             brightness = np.arcsinh(fraction / ASINH_SOFTENING) / np.arcsinh(1.0 / ASINH_SOFTENING)
     return brightness
 
 
 def tick_values(low: float, high: float, stretch: Stretch) -> list[float]:
-    """Return the values at equal steps of brightness, for the colour bar: the inverse of `stretched`."""
-    brightness = np.linspace(0.0, 1.0, TICKS)
+    """Return the values at equal steps of brightness, for the colour bar."""
+    return _values_of(np.linspace(0.0, 1.0, TICKS), low, high, stretch)
+
+
+def _values_of(brightness: NDArray[np.float64], low: float, high: float, stretch: Stretch) -> list[float]:
+    """Return the values that have a brightness: the inverse of `stretched`."""
     match stretch:
         case "sqrt":
             fraction = brightness**2
         case "log":
             fraction = np.expm1(brightness * np.log1p(LOG_DEPTH)) / LOG_DEPTH
+        case "power":
+            fraction = np.log1p(LOG_DEPTH * brightness) / np.log1p(LOG_DEPTH)
         case "asinh":
             fraction = np.sinh(brightness * np.arcsinh(1.0 / ASINH_SOFTENING)) * ASINH_SOFTENING
         case _:
@@ -221,6 +283,52 @@ def to_bytes(data: FloatImage, low: float, high: float, stretch: Stretch) -> NDA
     return out
 
 
+def smoothing_weights(kind: Smoothing, size: float) -> NDArray[np.float32]:
+    """Return the weights of one axis, an odd number of them: a Gaussian of sigma `size`, or a box `size` wide."""
+    if kind == "gaussian" and size > 0.2:
+        reach = max(1, math.ceil(3 * size))
+        return np.exp(-0.5 * (np.arange(-reach, reach + 1) / size) ** 2).astype(np.float32)
+    if kind == "boxcar" and size > 1:
+        reach = math.ceil((size - 1) / 2)
+        weights = np.ones(2 * reach + 1, np.float32)
+        weights[[0, -1]] = (size - 1) / 2 - (reach - 1)  # the part of the outermost pixels that the box covers
+        return weights
+    return np.ones(1, np.float32)
+
+
+def smooth(data: FloatImage, weights: NDArray[np.float32]) -> FloatImage:
+    """Average an image over its neighbourhood, the same weights in both axes.
+
+    Parameters
+    ----------
+    data
+        Image, float32, (y, x). Pixels without a value have no weight and keep none themselves.
+    weights
+        Along one axis, an odd number.
+    """
+    out = np.empty(data.shape, np.float32)
+    rows = np.empty((2, *data.shape), np.float32)
+    _smooth(data, weights, rows, out)
+    return out
+
+
+def classify(dq: NDArray[np.uint32], factor: int, kinds: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Say of each square of `factor` pixels which flag is in it: the number of the first of `kinds`, from 1, or 0.
+
+    Parameters
+    ----------
+    dq
+        Flags, uint32, (y, x).
+    factor
+        Side of the squares.
+    kinds
+        Bits of each kind, the one that is to be seen before the others first.
+    """
+    out = np.zeros((-(-dq.shape[0] // factor), -(-dq.shape[1] // factor)), np.uint8)
+    _classify(dq, factor, np.array(kinds, np.uint32), out)
+    return out
+
+
 def compile_kernels() -> None:
     """Compile every kernel for the types that it will meet, before a socket opens.
 
@@ -236,3 +344,5 @@ def compile_kernels() -> None:
             bin_mean(data[:, cut], 2, dq[:, cut], 1)
             bin_mean(data[:, cut], 1, dq[:, cut], 1)
             to_bytes(data[:, cut], 0.0, 1.0, "linear")
+            smooth(data[:, cut], np.ones(3, np.float32))
+            classify(dq[:, cut], 2, (1,))

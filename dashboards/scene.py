@@ -6,6 +6,7 @@ Coordinates of a scene are detector pixels, y up; a detector's pixel (0, 0) is c
 from dataclasses import dataclass
 
 from dashboards.feed import Snapshot
+from dashboards.history import Key
 from dashboards.picture import Picture
 from dashboards.settings import ViewName
 
@@ -23,6 +24,8 @@ class Tile:
     height: int
     picture: Picture | None
     """None where nothing of this view was heard yet."""
+    against: Picture | None = None
+    """Subtracted from it, where a difference is wanted."""
 
     def pixel_at(self, x: float, y: float) -> tuple[int, int] | None:
         """Return the detector pixel (x, y) under a point of the scene, None outside."""
@@ -66,7 +69,20 @@ def ordered(snapshot: Snapshot, layout: Layout) -> list[str]:
     return first + sorted(heard.difference(first))
 
 
-def build(snapshot: Snapshot, layout: Layout, detector: str, view: ViewName) -> Scene | None:
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Which pictures of the history are meant: those that were the newest when that of a number came."""
+
+    at: int | None = None
+    """None: the latest."""
+    against: int | None = None
+    """Subtract those of this moment."""
+
+
+LATEST = Moment()
+
+
+def build(snapshot: Snapshot, layout: Layout, detector: str, view: ViewName, moment: Moment = LATEST) -> Scene | None:
     """Lay out what a page asks for.
 
     Parameters
@@ -74,6 +90,8 @@ def build(snapshot: Snapshot, layout: Layout, detector: str, view: ViewName) -> 
     detector
         A detector's name, `MOSAIC`, or "" for the page's own choice: the mosaic as soon as two of
         its detectors were heard, else the first detector.
+    moment
+        Which pictures: the latest, or earlier ones.
 
     Returns
     -------
@@ -85,13 +103,19 @@ def build(snapshot: Snapshot, layout: Layout, detector: str, view: ViewName) -> 
         in_mosaic = [name for name in heard if name in layout.detectors]
         detector = MOSAIC if len(in_mosaic) > 1 else next(iter(heard), "")
     if detector == MOSAIC:
-        return _mosaic(snapshot, layout, view)
+        return _mosaic(snapshot, layout, view, moment)
     shape = _shape(snapshot, detector)
     if shape is None:
         return None
     height, width = shape
-    tile = Tile(detector, 0, 0, width, height, snapshot.pictures.get((detector, view)))
+    tile = Tile(detector, 0, 0, width, height, *_pictures(snapshot, (detector, view), moment))
     return Scene(detector, view, width, height, (tile,))
+
+
+def _pictures(snapshot: Snapshot, key: Key, moment: Moment) -> tuple[Picture | None, Picture | None]:
+    """Return a tile's picture and the one to subtract."""
+    against = None if moment.against is None else snapshot.history.as_of(key, moment.against)
+    return snapshot.history.as_of(key, moment.at), against
 
 
 def _shape(snapshot: Snapshot, detector: str) -> tuple[int, int] | None:
@@ -100,7 +124,7 @@ def _shape(snapshot: Snapshot, detector: str) -> tuple[int, int] | None:
     return max(pictures, key=lambda picture: picture.number).full_shape if pictures else None
 
 
-def _mosaic(snapshot: Snapshot, layout: Layout, view: ViewName) -> Scene | None:
+def _mosaic(snapshot: Snapshot, layout: Layout, view: ViewName, moment: Moment) -> Scene | None:
     shapes = {name: _shape(snapshot, name) for name in layout.detectors}
     known = [shape for shape in shapes.values() if shape is not None]
     if not known:
@@ -113,7 +137,7 @@ def _mosaic(snapshot: Snapshot, layout: Layout, view: ViewName) -> Scene | None:
             if name:
                 height, width = shapes[name] or (cell_height, cell_width)
                 x0, y0 = column * (cell_width + gap), row * (cell_height + gap)
-                tiles.append(Tile(name, x0, y0, width, height, snapshot.pictures.get((name, view))))
+                tiles.append(Tile(name, x0, y0, width, height, *_pictures(snapshot, (name, view), moment)))
     columns = max(len(names) for names in layout.rows)
     width = columns * (cell_width + gap) - gap
     height = len(layout.rows) * (cell_height + gap) - gap

@@ -1,15 +1,33 @@
 """The `[dashboard]` table of `config.toml`, and what the display reads of the file."""
 
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
 from streams.endpoints import StreamsSettings
+from streams.optics import OpticsSettings
 
 Positive = Annotated[int, Meta(gt=0)]
-Limits = Literal["zscale", "percentile", "manual"]
-Stretch = Literal["linear", "sqrt", "log", "asinh"]
+Limits = Literal["zscale", "percentile", "minmax", "manual"]
+Stretch = Literal["linear", "sqrt", "log", "power", "asinh"]
+Smoothing = Literal["none", "gaussian", "boxcar"]
 ViewName = Literal["raw", "ramp", "reduced"]
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How much of the past is kept."""
+
+    limit_bytes: int
+    frames: int
+    """Most reduced frames of one detector."""
+    reads: int
+    """Most raw reads, and most ramps in progress, of one detector."""
+
+    def most(self, view: ViewName) -> int:
+        """Return how many pictures of a view are kept of one detector."""
+        return self.frames if view == "reduced" else self.reads
 
 
 class DashboardSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -19,6 +37,8 @@ class DashboardSettings(Struct, frozen=True, forbid_unknown_fields=True):
     port: Annotated[int, Meta(ge=0, le=65535)]
     allow_origins: list[str]
     memory_mb: Positive
+    history_frames: Annotated[int, Meta(ge=1, le=10_000)]
+    history_reads: Annotated[int, Meta(ge=1, le=1000)]
     cache_mb: Positive
     receive_high_water: Positive
     tick_s: Annotated[float, Meta(gt=0, le=5)]
@@ -35,9 +55,15 @@ class DashboardSettings(Struct, frozen=True, forbid_unknown_fields=True):
     colour_map: Literal["grey", "inferno", "magma", "viridis", "cividis", "turbo"]
     theme: Literal["dark", "light"]
 
+    @property
+    def budget(self) -> Budget:
+        """What is kept of the past."""
+        return Budget(self.memory_mb * (1 << 20), self.history_frames, self.history_reads)
+
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """The tables that the display reads."""
 
     streams: StreamsSettings
+    optics: OpticsSettings
     dashboard: DashboardSettings

@@ -33,9 +33,13 @@ export class ImagePane {
       this.pending = [message, pixels];
       return false;
     }
-    if (this.pending) this.showBase(...this.pending);
+    const [base, basePixels] = this.pending ?? [null, null];
+    if (base) this.showBase(base, basePixels);
     this.pending = null;
     this.fill(this.models.detail, message.images, pixels);
+    const marked = [[message, pixels], [base, basePixels]].find(([one]) => one?.images.some((image) => image.marks));
+    if (marked) this.fill(this.models.marks, marked[0].images, marked[1], true);
+    else if (message.images.length || base) this.models.marks.visible = false;
     return true;
   }
 
@@ -51,15 +55,19 @@ export class ImagePane {
     if (!same) this.fit();
   }
 
-  // One typed array for each image is kept and set; only a change of shape makes a new one.
-  fill(layer, images, pixels) {
+  // One typed array for each image is kept and set; only a change of shape makes a new one. The flags of an image
+  // follow its pixels.
+  fill(layer, images, pixels, flags = false) {
     layer.visible = images.length > 0; // Bokeh leaves the last image on the canvas when the columns are empty
     if (!images.length) return;
     const columns = layer.data_source.data;
     const NdArray = columns.image[0].constructor;
     let offset = 0;
     images.forEach((image, index) => {
-      const bytes = pixels.subarray(offset, (offset += image.rows * image.columns));
+      const size = image.rows * image.columns;
+      const first = offset + (flags && image.marks ? size : 0);
+      const bytes = pixels.subarray(first, first + size);
+      offset += image.marks ? 2 * size : size;
       const kept = columns.image[index];
       if (kept && kept.shape[0] === image.rows && kept.shape[1] === image.columns) kept.set(bytes);
       else columns.image[index] = new NdArray(bytes, [image.rows, image.columns]);
@@ -126,6 +134,29 @@ export class ImagePane {
     y_range.setv({ start: y - (scale * inner_height) / 2, end: y + (scale * inner_height) / 2 });
     this.own = false;
     this.moved();
+  }
+
+  // Zoom around a point, by default the middle.
+  zoom(factor, point) {
+    const { x_range: x, y_range: y } = this.figure;
+    if (!this.scene) return;
+    const { x: px, y: py } = point ?? { x: (x.start + x.end) / 2, y: (y.start + y.end) / 2 };
+    x.setv({ start: px + (x.start - px) * factor, end: px + (x.end - px) * factor });
+    y.setv({ start: py + (y.start - py) * factor, end: py + (y.end - py) * factor });
+  }
+
+  pan(across, up) {
+    const { x_range: x, y_range: y } = this.figure;
+    const [dx, dy] = [across * (x.end - x.start), up * (y.end - y.start)];
+    x.setv({ start: x.start + dx, end: x.end + dx });
+    y.setv({ start: y.start + dy, end: y.end + dy });
+  }
+
+  centre({ x: px, y: py }) {
+    const { x_range: x, y_range: y } = this.figure;
+    const [half, high] = [(x.end - x.start) / 2, (y.end - y.start) / 2];
+    x.setv({ start: px - half, end: px + half });
+    y.setv({ start: py - high, end: py + high });
   }
 
   moved() {

@@ -1,43 +1,66 @@
-// Wires the page: controls to wishes, messages to panes, clocks to ages and warnings.
+// Wires the page: controls to wishes, messages to panes, keys to acts.
 
+import { Health } from "./health.js";
 import { ImagePane } from "./image.js";
+import { Keys } from "./keys.js";
 import { Link } from "./link.js";
-import { detectorOf, duration, showState } from "./panels.js";
+import { Look } from "./look.js";
+import { Measures } from "./measure.js";
+import { make, showState } from "./panels.js";
+import { Past } from "./past.js";
+import { Readout } from "./readout.js";
+import { Tabs } from "./tabs.js";
+import { Tools } from "./tools.js";
 
-const STALE_PERIODS = 3;
-const SLOWEST_TICK_MS = 250;
 const VIEW_NAMES = { raw: "raw read", ramp: "ramp in progress", reduced: "reduced frame" };
+const ZOOM_STEP = 1.5;
+const PAN_STEP = 0.2;
 
 const element = (id) => document.getElementById(id);
 const models = await window.quicklook;
-const pane = new ImagePane(models, () => wish());
 let state = null;
-let offsetMs = -Infinity; // server's monotonic clock minus ours: the message that took the shortest time tells best
 let chosen = ""; // "" lets the server choose
 let focus = null;
-let pointer = null;
-let asked = false;
+
+const pane = new ImagePane(models, () => { wish(); });
+const look = new Look(models, paint, wish);
+const past = new Past(wish);
+const measures = new Measures(models);
+const tools = new Tools(models, pane, ask, () => {});
+const tabs = new Tabs(["now", "look", "measure"], ask);
 
 const address = new URL("stream", document.baseURI);
 address.protocol = address.protocol.replace("http", "ws");
-const link = new Link(address, receive, () => { asked = false; tick(); });
+const link = new Link(address, receive, () => { readout.asked = null; health.tick(); });
+const health = new Health(link, pane, () => state);
+const readout = new Readout(models, link, pane, (detector) => {
+  if (focus === detector) return;
+  focus = detector;
+  if (state) showState(state, focus, choose);
+});
+
+const TAKE = {
+  hello: greet,
+  state: takeState,
+  strip: (message) => past.take(message),
+  measures: (message) => measures.show(message, tools.wanted),
+};
 
 function receive(message, pixels) {
-  if (message.kind === "hello") greet(message);
-  else if (message.kind === "probe") return readOut(message);
-  else if (message.kind === "state") takeState(message);
-  else if (!pane.take(message, pixels)) return;
-  else showTitle();
+  if (message.kind === "probe") return readout.show(message);
+  if (message.kind === "image") {
+    if (!pane.take(message, pixels)) return;
+    showTitle();
+  } else TAKE[message.kind]?.(message);
   link.send({ type: "ack" });
 }
 
 function greet(message) {
   if (message.build !== document.documentElement.dataset.build) location.reload();
-  offsetMs = message.now_ms - performance.now();
+  health.greet(message);
   wish();
+  ask();
 }
-
-const now = () => performance.now() + offsetMs;
 
 // ---- what is wanted ----------------------------------------------------------------------------------------
 
@@ -53,12 +76,32 @@ function wish() {
     high: number(models.high, 1),
     stretch: models.stretch.value,
     mark_bad: models.bad.active,
+    ...look.wishes(),
+    ...past.wishes(),
     // What is seen of another scene says nothing about the one that is asked for.
     ...(chosen && chosen !== pane.scene?.name ? {} : pane.region()),
   });
 }
 
+// The tools, with what the panel that is open needs.
+function ask() {
+  const count = models.contourCount.value;
+  link.send(tools.request({
+    histogram: tabs.current === "look",
+    contours: Number.isFinite(count) ? Math.min(20, Math.max(0, Math.round(count))) : 0,
+    contours_of: element("contours-of").checked ? "other" : "shown",
+  }));
+  const { cut, region, star, surface } = tools.wanted;
+  if (!(cut || region || star || surface || count || tabs.current === "look")) measures.clear();
+}
+
+function measureNow() {
+  tabs.show("measure");
+  ask();
+}
+
 function choose(detector) {
+  if (chosen !== detector) { tools.clear(); past.forgetOther(); }
   chosen = detector;
   focus = detector === "MOSAIC" ? null : detector;
   showDetectors();
@@ -76,13 +119,11 @@ function showDetectors() {
 }
 
 function showLimits() {
-  const kind = models.limits.value;
-  element("percentile-box").hidden = kind !== "percentile";
-  element("limits-box").classList.toggle("wide", kind !== "percentile");
-  for (const box of document.querySelectorAll(".manual")) box.hidden = kind !== "manual";
+  element("percentile-box").hidden = models.limits.value !== "percentile";
+  element("manual-box").hidden = models.limits.value !== "manual";
 }
 
-// Manual limits start from the ones on the screen.
+// Limits by hand start from the ones on the screen.
 function startManual() {
   if (models.limits.value !== "manual" || !pane.shown) return;
   models.low.value = Number(pane.shown.low.toPrecision(4));
@@ -95,26 +136,45 @@ changes(models.detector, "active", () => {
   const detector = label === "Mosaic" ? "MOSAIC" : label;
   if (detector && detector !== (chosen || pane.scene?.name)) choose(detector);
 });
-for (const [name, property] of [["view", "active"], ["percentile", "value"], ["low", "value"], ["high", "value"],
+changes(models.view, "active", () => { past.forgetOther(); wish(); });
+for (const [name, property] of [["percentile", "value"], ["low", "value"], ["high", "value"],
   ["stretch", "value"], ["bad", "active"]]) changes(models[name], property, wish);
 changes(models.limits, "value", () => { showLimits(); startManual(); wish(); });
-changes(models.colours, "value", paint);
-changes(models.invert, "active", paint);
+changes(models.contourCount, "value", ask);
+element("contours-of").onchange = ask;
 models.fit.on_click(() => pane.fit());
 models.pixels.on_click(() => pane.realPixels());
-element("theme").onclick = () => {
+models.figure.on_event("doubletap", () => pane.fit());
+for (const event of ["panend", "tap"]) models.figure.on_event(event, () => { if (tools.mode !== "pan") tabs.show("measure"); });
+for (const [id, name] of [["wanted-snr", "wantedSnr"], ["star-radius", "radius"]]) {
+  element(id).onchange = ({ target }) => {
+    const value = Number(target.value);
+    if (!(value >= Number(target.min) && value <= Number(target.max))) return;
+    tools[name] = value;
+    if (tools.wanted.star) tools.measureAt(tools.wanted.star);
+  };
+}
+
+// ---- colours -----------------------------------------------------------------------------------------------
+
+function switchTheme() {
   const theme = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
   document.documentElement.dataset.theme = theme;
   localStorage.setItem("quicklook.theme", theme);
   paint();
-};
+}
 
 function paint() {
-  const colours = models.palettes[models.colours.value];
-  const palette = models.invert.active ? [colours[0], ...colours.slice(1).reverse()] : colours;
   const style = getComputedStyle(document.documentElement);
   const names = ["page", "field", "line", "text", "dim", "label"];
-  pane.paint(palette, Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()])));
+  const colours = Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
+  pane.paint(look.palette(), colours);
+  for (const plot of Object.values(models).filter((model) => model?.type === "Figure" && model !== models.figure)) {
+    for (const axis of [...plot.below, ...plot.left]) {
+      axis.setv({ axis_line_color: colours.line, major_tick_line_color: colours.line, major_label_text_color: colours.dim, axis_label_text_color: colours.dim });
+    }
+    for (const grid of plot.center) if (grid.type === "Grid") grid.grid_line_color = colours.dim;
+  }
 }
 
 // ---- what is shown -----------------------------------------------------------------------------------------
@@ -123,7 +183,7 @@ function takeState(message) {
   state = message;
   showDetectors();
   showState(state, focus ?? state.detectors[0]?.name, choose);
-  tick();
+  health.tick();
 }
 
 function showTitle() {
@@ -134,12 +194,12 @@ function showTitle() {
   const name = scene.name === "MOSAIC" ? "Mosaic" : scene.name;
   element("what").textContent = [name, VIEW_NAMES[scene.view], newest?.filter].filter(Boolean).join(" · ");
   element("which").textContent = newest ? describe(scene, shown, newest) : "nothing received yet";
-  element("app").dataset.sequence = newest?.sequence ?? "";
-  element("app").dataset.exposure = newest?.exposure_id ?? "";
-  element("app").dataset.scene = `${scene.name}/${scene.view}`;
+  Object.assign(element("app").dataset, {
+    sequence: newest?.sequence ?? "", exposure: newest?.exposure_id ?? "", scene: `${scene.name}/${scene.view}`,
+  });
   showDetectors();
-  if (pointer) ask();
-  tick();
+  readout.ask();
+  health.tick();
 }
 
 function describe(scene, shown, newest) {
@@ -151,82 +211,92 @@ function describe(scene, shown, newest) {
   return `${newest.exposure_id}${others ? ` and ${others} other${others > 1 ? "s" : ""}` : ""} · ${part} · last read ${time} UTC`;
 }
 
-// ---- the cursor --------------------------------------------------------------------------------------------
+// ---- tools and keys ----------------------------------------------------------------------------------------
 
-models.figure.on_event("mousemove", (event) => { pointer = { x: event.x, y: event.y }; ask(); });
-models.figure.on_event("mouseleave", () => { pointer = null; element("at").textContent = "\u00a0"; clearValue(); });
-models.figure.on_event("doubletap", () => pane.fit());
-
-// One question at a time: the answer asks the next if the cursor has moved on.
-function ask() {
-  if (asked || !pointer || !link.open) return;
-  asked = { ...pointer };
-  link.send({ type: "probe", ...asked });
+function act(id, word, title, run) {
+  const button = make("button", "", word);
+  button.type = "button";
+  button.dataset.act = id;
+  button.title = title;
+  button.setAttribute("aria-label", title);
+  button.onclick = run;
+  return button;
 }
 
-function clearValue() {
-  element("value").textContent = "";
-  element("flags").textContent = "";
-}
+element("tools").replaceChildren(
+  ...tools.buttons(),
+  make("hr", ""),
+  act("surface", "surface", "The view or the region in three dimensions (j)", () => { tools.toggleSurface(); measureNow(); }),
+  act("clear", "clear", "Take away cuts, regions and sources (esc)", () => tools.clear()),
+  make("hr", ""),
+  act("back", "◀", "One frame back (,)", () => past.step(-1)),
+  act("pause", "pause", "Hold this frame, or go on (space)", () => past.pause()),
+  act("forward", "▶", "One frame forward (.)", () => past.step(1)),
+  act("live", "live", "Back to the latest frame (backspace)", () => past.live()),
+  act("blink", "blink", "Blink with the frame before, or the one chosen by shift-click (/)", () => past.toggleBlink()),
+  act("difference", "difference", "Minus the frame before, or the one chosen by shift-click (=)", () => past.toggleDifference()),
+);
 
-function readOut(answer) {
-  const last = asked;
-  asked = false;
-  if (!pointer) return;
-  if (last.x !== pointer.x || last.y !== pointer.y) ask();
-  clearValue();
-  if (answer.detector === null) {
-    element("at").textContent = "off the detectors";
-    return;
-  }
-  element("at").textContent = `${answer.detector}  x ${answer.x}  y ${answer.y}`;
-  if (pane.scene.name === "MOSAIC" && focus !== answer.detector) {
-    focus = answer.detector;
-    if (state) showState(state, focus, choose);
-  }
-  if (answer.units === undefined) return;
-  const digits = (value) => Number(value.toPrecision(5)).toString();
-  const error = answer.error === null ? "" : ` ± ${Number(answer.error.toPrecision(2))}`;
-  const mean = answer.binning > 1 ? `  (mean of ${answer.binning} × ${answer.binning})` : "";
-  element("value").textContent =
-    answer.value === null ? "no value" : `${digits(answer.value)}${error} ${answer.units}${mean}`;
-  element("flags").textContent = answer.dq.join(" · ");
-}
-
-// ---- clocks ------------------------------------------------------------------------------------------------
-
-// Returns the level of trust and what to say; "ok" alone needs no banner.
-function health() {
-  if (!link.open) {
-    const since = link.lostAt === null ? "" : ` for ${duration((performance.now() - link.lostAt) / 1000)}`;
-    return pane.shown || link.lostAt !== null
-      ? ["gone", "server gone", `The display server has not answered${since}. The image is old. Reconnecting…`]
-      : ["wait", "connecting", ""];
-  }
-  if (!state?.daemon) return ["wait", "no reducer yet", "Waiting for the reducer: no status has been heard."];
-  const silent = now() - state.status_heard_ms;
-  if (silent > STALE_PERIODS * state.daemon.period_ms) {
-    return ["stale", "stale", `No sign of the reducer for ${duration(silent / 1000)}. The image is old.`];
-  }
-  if (state.daemon.state !== "running") return ["wait", state.daemon.state, ""];
-  return ["ok", "live", ""];
-}
-
-function tick() {
-  const [level, word, words] = health();
-  element("health").dataset.level = level;
-  element("health-text").textContent = word;
-  element("banner").hidden = !words;
-  element("banner").dataset.level = level;
-  if (element("banner").textContent !== words) element("banner").textContent = words;
-  element("app").dataset.health = level;
-  const ages = (pane.shown?.tiles ?? []).filter((tile) => tile.shown).map((tile) => now() - tile.shown.published_ms);
-  element("age").textContent = ages.length ? duration(Math.max(0, Math.min(...ages)) / 1000) : "–";
-  element("utc").textContent = new Date().toISOString().slice(11, 19);
-}
+const cycle = (model) => {
+  const values = model.options.map(([value]) => value);
+  model.value = values[(values.indexOf(model.value) + 1) % values.length];
+};
+const atCursor = (run) => () => (readout.pointer ? run(readout.pointer) : false);
+const view = (index) => () => { models.view.active = index; };
+const detectors = Array.from({ length: 9 }, (_, index) => [String(index + 1), index === 0 ? "… 9: a detector" : "", () => {
+  const name = state?.detectors[index]?.name;
+  return name ? choose(name) : false;
+}]);
+const keys = new Keys([
+  ["What is shown", [
+    ["m", "mosaic", () => (state?.mosaic.length > 1 ? choose("MOSAIC") : false)], ...detectors,
+    ["q", "raw read", view(0)], ["w", "ramp in progress", view(1)], ["e", "reduced frame", view(2)],
+  ]],
+  ["Look", [
+    ["z", "zscale limits", () => { models.limits.value = "zscale"; }],
+    ["n", "min – max limits", () => { models.limits.value = "minmax"; }],
+    ["y", "next stretch", () => cycle(models.stretch)], ["c", "next colour map", () => cycle(models.colours)],
+    ["i", "invert", () => { models.invert.active = !models.invert.active; }],
+    ["a", "all flags on or off", () => look.toggleAll()],
+    ["u", "smoothing: next kind", () => cycle(models.smooth)],
+    ["k", "contours on or off", () => { models.contourCount.value = models.contourCount.value ? 0 : 6; }],
+    ["[", "less contrast", () => { models.contrast.value = Math.max(0.2, models.contrast.value / 1.2); }],
+    ["]", "more contrast", () => { models.contrast.value = Math.min(5, models.contrast.value * 1.2); }],
+    ["{", "darker", () => { models.brightness.value = Math.max(-1, models.brightness.value - 0.05); }],
+    ["}", "brighter", () => { models.brightness.value = Math.min(1, models.brightness.value + 0.05); }],
+    ["0", "brightness and contrast as they were", () => look.reset()],
+  ]],
+  ["Where", [
+    ["f", "fit", () => pane.fit()], ["g", "1 : 1", () => pane.realPixels()],
+    ["+", "nearer", () => pane.zoom(1 / ZOOM_STEP, readout.pointer)], ["-", "farther", () => pane.zoom(ZOOM_STEP, readout.pointer)],
+    ["r", "cursor to the middle", atCursor((point) => pane.centre(point))],
+    ["ArrowLeft", "pan", () => pane.pan(-PAN_STEP, 0)], ["ArrowRight", "pan", () => pane.pan(PAN_STEP, 0)],
+    ["ArrowUp", "pan", () => pane.pan(0, PAN_STEP)], ["ArrowDown", "pan", () => pane.pan(0, -PAN_STEP)],
+  ]],
+  ["Measure at the cursor", [
+    ["h", "horizontal cut", atCursor((point) => { tools.cutThrough(point, "h"); measureNow(); })],
+    ["v", "vertical cut", atCursor((point) => { tools.cutThrough(point, "v"); measureNow(); })],
+    ["x", "diagonal cut, the other one again", atCursor((point) => { tools.cutThrough(point, "x"); measureNow(); })],
+    ["s", "source: centroid, FWHM, S/N", atCursor((point) => { tools.measureAt(point); measureNow(); })],
+    ["l", "drag a cut", () => tools.setMode("line")], ["b", "drag a box", () => tools.setMode("rectangle")],
+    ["o", "drag a circle", () => tools.setMode("circle")], ["p", "pan again", () => tools.setMode("pan")],
+    ["j", "surface of the view or region", () => { tools.toggleSurface(); measureNow(); }],
+    ["Escape", "take all of it away", () => { tools.clear(); tools.setMode("pan"); }],
+  ]],
+  ["Time", [
+    [" ", "hold, go on", () => past.pause()], [",", "one frame back", () => past.step(-1)],
+    [".", "one frame forward", () => past.step(1)], ["Backspace", "back to live", () => past.live()],
+    ["/", "blink", () => past.toggleBlink()], ["=", "difference", () => past.toggleDifference()],
+  ]],
+  ["The page", [
+    ["Tab", "next control", () => false], ["d", "dark or light", switchTheme], ["?", "this help", () => keys.help()],
+  ]],
+], element("help"));
+element("help-button").onclick = () => keys.help();
+element("theme").onclick = switchTheme;
 
 showLimits();
+tabs.show("now");
 paint();
-tick();
-setInterval(tick, SLOWEST_TICK_MS);
+health.start();
 wish();

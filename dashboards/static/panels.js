@@ -95,7 +95,7 @@ function showFrame(detector) {
   fillFacts(element("frame").querySelector("dl"), facts);
 }
 
-function fillFacts(list, facts) {
+export function fillFacts(list, facts) {
   list.replaceChildren(...facts.flatMap(([name, text, level]) => [make("dt", "", name), make("dd", level, text)]));
 }
 

@@ -133,6 +133,33 @@ def display(browser, publisher):  # noqa: ARG001  (without a browser no process 
     made.stop()
 
 
+def hover(tab: Tab, x: float, y: float) -> None:
+    """Put the cursor over a point of the scene."""
+    place = tab.page.evaluate(
+        """([x, y]) => {
+          const f = Bokeh.documents[0].get_model_by_name("figure");
+          const view = Object.values(Bokeh.index).find((one) => one.model === f);
+          const box = view.el.getBoundingClientRect();
+          const frame = view.frame.bbox;
+          const { x_range: a, y_range: b } = f;
+          return [box.left + frame.left + ((x - a.start) / (a.end - a.start)) * frame.width,
+                  box.top + frame.top + ((b.end - y) / (b.end - b.start)) * frame.height];
+        }""",
+        [x, y],
+    )
+    tab.page.mouse.move(*place)
+    expect(tab.page.locator("#at")).to_contain_text(f"x {round(x)}  y {round(y)}")
+
+
+@pytest.fixture(scope="module")
+def module_tab(browser, display):
+    """A page that the tests of a file share: each leaves it as it found it."""
+    tab = Tab(browser, display.url)
+    yield tab
+    tab.context.close()
+    assert tab.complaints == []
+
+
 @pytest.fixture
 def open_tab(browser, display):
     tabs: list[Tab] = []

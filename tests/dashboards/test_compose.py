@@ -11,6 +11,7 @@ from dashboards.compose import Wish, base_cut, detail_cut, key, message
 from dashboards.feed import Feed
 from dashboards.render import to_bytes
 from dashboards.scene import MOSAIC, Layout, build
+from dashboards.settings import Budget
 from streams.clock import SystemClock
 from tests.quicklook import make_frame, make_preview
 
@@ -24,7 +25,7 @@ def wish(detector: str = "IMG1", view: str = "reduced", **changes: Any) -> Wish:
 
 
 def feed(*messages) -> Feed:
-    made = Feed(SystemClock(), 200, DISPLAY_PIXELS)
+    made = Feed(SystemClock(), Budget(200 << 20, 10, 10), DISPLAY_PIXELS)
     for one in messages:
         made.take(one)
     return made
@@ -54,7 +55,8 @@ def test_a_small_frame_is_sent_pixel_by_pixel():
     header, (image,) = layer(feed(make_frame(data=data, sequence=7)), wish())
     np.testing.assert_array_equal(image, to_bytes(data.astype(np.float32), 0, 254, "linear"))
     assert header["images"][0] == {
-        "detector": "IMG1", "x": -0.5, "y": -0.5, "dw": 120, "dh": 100, "rows": 100, "columns": 120
+        "detector": "IMG1", "x": -0.5, "y": -0.5, "dw": 120, "dh": 100, "rows": 100, "columns": 120,
+        "marks": False,
     }  # fmt: skip
     assert header["tiles"][0]["shown"]["sequence"] == 7
     assert header["units"] == "e-/s"

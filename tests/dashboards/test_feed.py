@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dashboards.feed import MAX_DETECTORS, Feed
+from dashboards.settings import Budget
 from streams.clock import SystemClock
 from streams.messages import Observe, ObserveHeader
 from streams.sources import ZmqSource
@@ -32,7 +33,7 @@ def sources(publisher):
 
 @pytest.fixture
 def feed():
-    return Feed(SystemClock(), 50, 64)
+    return Feed(SystemClock(), Budget(50 << 20, 10, 10), 64)
 
 
 def test_the_latest_of_each_kind_is_kept(publisher, sources, feed):
@@ -110,7 +111,7 @@ def test_threads_receive_until_they_are_stopped(feed):
 
 
 def test_a_snapshot_does_not_change():
-    feed = Feed(SystemClock(), 50, 64)
+    feed = Feed(SystemClock(), Budget(50 << 20, 10, 10), 64)
     feed.take(make_frame("IMG1", 1, side=64))
     before = feed.latest()
     feed.take(make_frame("IMG2", 1, side=64))
@@ -119,7 +120,7 @@ def test_a_snapshot_does_not_change():
 
 
 def test_memory_is_bounded_by_thinning_the_oldest_frames():
-    feed = Feed(SystemClock(), 8, 64)  # a 512 x 512 frame is 3 MiB: two fit
+    feed = Feed(SystemClock(), Budget(8 << 20, 10, 10), 64)  # a 512 x 512 frame is 3 MiB: two fit
     for sequence, name in enumerate(("IMG1", "IMG2", "IMG3", "IMG1", "IMG4")):
         feed.take(make_frame(name, sequence, data=np.zeros((512, 512))))
         assert sum(picture.nbytes for picture in feed.latest().pictures.values()) <= 8 << 20
@@ -129,14 +130,14 @@ def test_memory_is_bounded_by_thinning_the_oldest_frames():
 
 
 def test_a_picture_larger_than_all_memory_is_dropped_and_counted():
-    feed = Feed(SystemClock(), 1, 64)
+    feed = Feed(SystemClock(), Budget(1 << 20, 10, 10), 64)
     feed.take(make_preview("IMG1", rate=np.zeros((600, 600)), binning=1))
     assert feed.latest().counters["pictures_too_large"] == 2
     assert sum(picture.nbytes for picture in feed.latest().pictures.values()) <= 1 << 20
 
 
 def test_names_of_detectors_do_not_fill_the_memory():
-    feed = Feed(SystemClock(), 50, 64)
+    feed = Feed(SystemClock(), Budget(50 << 20, 10, 10), 64)
     for number in range(MAX_DETECTORS + 5):
         feed.take(make_preview(f"D{number}", rate=np.zeros((4, 4))))
     assert len(feed.latest().detectors()) == MAX_DETECTORS
@@ -146,7 +147,7 @@ def test_names_of_detectors_do_not_fill_the_memory():
 def test_ages_are_told_on_the_monotonic_clock_and_never_negative():
     clock = FakeClock(tai_ns=50 * SECOND_NS)
     clock.advance(100.0)
-    feed = Feed(clock, 50, 64)
+    feed = Feed(clock, Budget(50 << 20, 10, 10), 64)
     feed.take(make_frame("IMG1", published_ns=147 * SECOND_NS, side=64))
     feed.take(make_frame("IMG2", published_ns=160 * SECOND_NS, side=64))
     published = {name: picture.published_s for (name, _), picture in feed.latest().pictures.items()}

@@ -15,7 +15,7 @@ from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from dashboards.app import Dashboard
 from dashboards.feed import Feed
-from dashboards.image import Cache
+from dashboards.hub import Cache
 from dashboards.settings import Settings
 from streams.clock import SystemClock
 from streams.settings import load
@@ -95,17 +95,21 @@ def run(test: Callable[[Bench], Awaitable[None]], **changes: Any) -> None:
 
 @asynccontextmanager
 async def bench(**changes: Any):
-    settings = msgspec.structs.replace(load(None, Settings).dashboard, tick_s=0.005, **changes)
-    feed = Feed(SystemClock(), settings.memory_mb, settings.display_pixels)
-    dashboard = Dashboard(feed, settings, port=0)
+    loaded = load(None, Settings)
+    settings = msgspec.structs.replace(loaded.dashboard, tick_s=0.005, **changes)
+    feed = Feed(SystemClock(), settings.budget, settings.display_pixels)
+    dashboard = Dashboard(feed, settings, loaded.optics, port=0)
     dashboard.start()
     made = Bench(dashboard, feed)
     try:
         yield made
     finally:
+        streams = [connection.protocol.stream for connection in made.connections if connection.protocol]
         for connection in made.connections:
             connection.close()
         dashboard.stop()
+        for stream in streams:
+            stream.close()  # without the server nobody answers the closing, and the socket would stay open
 
 
 def test_a_page_is_told_the_state_and_sent_the_frame():

@@ -9,6 +9,7 @@ import pytest
 from dashboards.feed import Feed, Snapshot
 from dashboards.panels import probe, state
 from dashboards.scene import MOSAIC, Layout, build
+from dashboards.settings import Budget
 from tests.fakes import FakeClock
 from tests.quicklook import SATURATED_AT, make_frame, make_preview, make_status
 
@@ -17,7 +18,7 @@ LAYOUT = Layout((("IMG1", "IMG2"), ("IMG3", "IMG4")), 0.25)
 
 @pytest.fixture
 def feed():
-    return Feed(FakeClock(), 100, 64)
+    return Feed(FakeClock(), Budget(100 << 20, 10, 10), 64)
 
 
 def as_json(snapshot: Snapshot) -> dict:

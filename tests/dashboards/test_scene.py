@@ -2,6 +2,7 @@
 
 from dashboards.feed import Feed, Snapshot
 from dashboards.scene import MOSAIC, Layout, build, ordered
+from dashboards.settings import Budget
 from streams.clock import SystemClock
 from tests.quicklook import make_frame, make_preview, make_status
 
@@ -9,7 +10,7 @@ LAYOUT = Layout((("IMG1", "IMG2"), ("IMG3", "IMG4")), 0.25)
 
 
 def heard(*messages) -> Snapshot:
-    feed = Feed(SystemClock(), 100, 64)
+    feed = Feed(SystemClock(), Budget(100 << 20, 10, 10), 64)
     for message in messages:
         feed.take(message)
     return feed.latest()

@@ -1,12 +1,10 @@
-"""What the side panel and the readout say, as plain values: the browser only writes them down."""
+"""What the side panel says, as plain values: the browser only writes them down."""
 
-import math
 from typing import Any
 
 from dashboards.feed import Snapshot
 from dashboards.picture import Picture
-from dashboards.scene import Layout, Scene, ordered
-from streams.dq import names
+from dashboards.scene import Layout, ordered
 from streams.messages import DetectorStatus, FrameHeader, PreviewHeader, Provenance, StatusHeader
 
 FRAME_FIELDS = (
@@ -96,38 +94,3 @@ def _reference(reference: Provenance) -> dict[str, Any]:
         "age_s": reference.age_s,
         "note": reference.note,
     }
-
-
-def probe(scene: Scene | None, x: float, y: float) -> dict[str, Any]:
-    """Read the pixel under a point of a scene from the finest level that is kept.
-
-    Returns
-    -------
-    `detector`, `x`, `y` (detector pixels, 0-based) and, where there is a picture, `value` and
-    `error` (None for NaN or not known), `units`, `dq` (names), `binning` (1 for a pixel's own value).
-    """
-    answer: dict[str, Any] = {"kind": "probe", "detector": None}
-    tile = scene.tile_at(x, y) if scene else None
-    at = tile.pixel_at(x, y) if tile else None
-    if tile is None or at is None:
-        return answer
-    answer |= {"detector": tile.detector, "x": at[0], "y": at[1]}
-    if tile.picture is None:
-        return answer
-    level = tile.picture.levels[0]
-    row, column = at[1] // level.binning, at[0] // level.binning
-    height, width = level.data.shape
-    if row >= height or column >= width:  # a last, partial bin that the publisher left out
-        return answer
-    flags = 0 if level.dq is None else int(level.dq[row, column])
-    return answer | {
-        "value": _finite(level.data[row, column]),
-        "error": None if level.err is None else _finite(level.err[row, column]),
-        "units": tile.picture.units,
-        "dq": names(flags),
-        "binning": level.binning,
-    }
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None

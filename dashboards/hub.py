@@ -1,0 +1,160 @@
+"""What all pages share: the feed, the renderer and its cache, the list of pages.
+
+Everything is rendered and measured once for all pages that want the same.
+"""
+
+import asyncio
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dashboards.analysis import Tools, measure
+from dashboards.compose import Cut, Layer, Wish, identity, message
+from dashboards.feed import Feed, Snapshot
+from dashboards.panels import state
+from dashboards.panels.strip import shelf_of, strip
+from dashboards.picture import MIB
+from dashboards.scene import Layout, Moment, Scene, build
+from dashboards.settings import DashboardSettings
+from streams.optics import OpticsSettings
+
+if TYPE_CHECKING:
+    from dashboards.image import Viewer
+
+
+def measures_key(scene: Scene, other: Scene | None, wish: Wish, tools: Tools) -> tuple[object, ...]:
+    """Return what decides a page's measurements."""
+    look = (wish.limits, wish.percentile, wish.low, wish.high, wish.stretch) if tools.histogram else ()
+    area = wish.region if tools.contours or tools.histogram else None
+    return ("measures", identity(scene), identity(other) if other else None, tools, look, area)
+
+
+class Cache:
+    """Rendered messages, bounded in bytes; one that is asked for while in the making is not made twice."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit = limit_bytes
+        self._bytes = 0
+        self._ready: OrderedDict[tuple[object, ...], bytes] = OrderedDict()
+        self._making: dict[tuple[object, ...], asyncio.Future[bytes]] = {}
+        self.made = 0
+
+    async def get(self, wanted: tuple[object, ...], make: Callable[[], asyncio.Future[bytes]]) -> bytes:
+        """Return the message of a key, from `make` if it is new."""
+        if wanted in self._ready:
+            self._ready.move_to_end(wanted)
+            return self._ready[wanted]
+        if wanted not in self._making:
+            self._making[wanted] = make()
+            self._making[wanted].add_done_callback(lambda done: self._keep(wanted, done))
+        return await asyncio.shield(self._making[wanted])
+
+    def _keep(self, wanted: tuple[object, ...], done: asyncio.Future[bytes]) -> None:
+        del self._making[wanted]
+        if done.cancelled() or done.exception() is not None:
+            return
+        self.made += 1
+        self._ready[wanted] = done.result()
+        self._bytes += len(done.result())
+        while self._bytes > self._limit and len(self._ready) > 1:
+            self._bytes -= len(self._ready.popitem(last=False)[1])
+
+
+class Hub:
+    """What all pages share: the feed, the renderer and its cache, the list of pages.
+
+    Parameters
+    ----------
+    feed
+        Where snapshots come from.
+    settings
+        Table `[dashboard]`.
+    optics
+        Table `[optics]`.
+    build_id
+        Names this version of the page; a page of another version loads itself anew.
+    """
+
+    def __init__(self, feed: Feed, settings: DashboardSettings, optics: OpticsSettings, build_id: str) -> None:
+        self.feed = feed
+        self.settings = settings
+        self.optics = optics
+        self.build_id = build_id
+        self.layout = Layout(tuple(tuple(row) for row in settings.mosaic), settings.mosaic_gap)
+        self.viewers: set[Viewer] = set()
+        self.cache = Cache(settings.cache_mb * MIB)
+        self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="render")
+        self.session = secrets.token_hex(4)
+        """Names this run of the server: numbers of pictures count from 0 in each."""
+        self._strip: tuple[object, bytes] = (None, b"")
+        self._offered = (-1, -1)
+        self._state: tuple[tuple[int, int], bytes] = ((-1, -1), b"")
+
+    def tick(self) -> None:
+        """Offer what is new to every page."""
+        current = self.version()
+        if current != self._offered:
+            self._offered = current
+            for viewer in tuple(self.viewers):
+                viewer.advance()
+
+    def version(self) -> tuple[int, int]:
+        """Return what decides the state message: the snapshot and the number of pages."""
+        return self.feed.latest().version, len(self.viewers)
+
+    def state(self) -> bytes:
+        """Return the state message of now, encoded once for all pages."""
+        current = self.version()
+        if self._state[0] != current:
+            self._state = (current, msgspec.json.encode(state(self.feed.latest(), self.layout, len(self.viewers))))
+        return self._state[1]
+
+    def strip(self, snapshot: Snapshot, scene: Scene) -> tuple[object, bytes]:
+        """Return what names a scene's strip and the message that describes it."""
+        shelf = shelf_of(snapshot, scene)
+        wanted = (scene.name, scene.view, *((one.number, len(one.levels)) for one in shelf))
+        if self._strip[0] != wanted:
+            self._strip = (wanted, msgspec.json.encode(strip(snapshot, scene, self.session)))
+        return self._strip
+
+    def scene(self, snapshot: Snapshot, wish: Wish) -> Scene | None:
+        """Lay out what a page wishes."""
+        return build(snapshot, self.layout, wish.detector, wish.view, wish.moment)
+
+    def other(self, snapshot: Snapshot, wish: Wish) -> Scene | None:
+        """Lay out the moment that a page compares with."""
+        if wish.other is None:
+            return None
+        return build(snapshot, self.layout, wish.detector, wish.view, Moment(wish.other))
+
+    async def measures(self, snapshot: Snapshot, scene: Scene, wish: Wish, tools: Tools) -> tuple[object, bytes]:
+        """Return a page's measurements of a scene, worked out on a thread of the pool unless they are known."""
+        other = self.other(snapshot, wish)
+        shelf = snapshot.history.shelves.get((scene.tiles[0].detector, "reduced"), ()) if len(scene.tiles) == 1 else ()
+        past = tuple(picture for picture in shelf if wish.at is None or picture.number <= wish.at)
+        wanted = measures_key(scene, other, wish, tools)
+        loop = asyncio.get_running_loop()
+        arguments = (scene, other, wish, tools, self.optics, self.settings.zscale_contrast, past)
+        return wanted, await self.cache.get(wanted, lambda: loop.run_in_executor(self._pool, measure, *arguments))
+
+    async def render(
+        self, wanted: tuple[object, ...], scene: Scene, wish: Wish, cut: Cut | None, layer: Layer
+    ) -> bytes:
+        """Return a layer's message, rendered on a thread of the pool unless it is known."""
+        loop = asyncio.get_running_loop()
+        contrast = self.settings.zscale_contrast
+
+        def make() -> asyncio.Future[bytes]:
+            return loop.run_in_executor(self._pool, message, scene, wish, cut, layer, contrast)
+
+        return await self.cache.get(wanted, make)
+
+    def close(self) -> None:
+        """Close every page's connection and end the threads."""
+        for viewer in tuple(self.viewers):
+            viewer.close()
+        self._pool.shutdown(cancel_futures=True)

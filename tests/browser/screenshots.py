@@ -1,0 +1,161 @@
+"""Pictures of the pages for a person to look at, and for the user guide: `make screenshots`.
+
+python -m tests.browser.screenshots build/screenshots
+"""
+
+import argparse
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from playwright.sync_api import sync_playwright
+
+from streams.dq import Dq
+from streams.messages import Frame
+from tests.browser.conftest import CHROMIUM_FLAGS, Display, Tab, hover
+from tests.quicklook import Publisher, make_frame, make_preview, make_status
+
+NAMES = ("IMG1", "IMG2", "IMG3", "IMG4")
+SIDE = 1024
+
+
+def flagged(frame: Frame, seed: int) -> Frame:
+    """Sprinkle flags over a frame as a real detector has them."""
+    rng = np.random.default_rng(seed)
+    for flags, part in ((Dq.HOT | Dq.DO_NOT_USE, 8e-4), (Dq.DEAD | Dq.DO_NOT_USE, 8e-4), (Dq.JUMP_DET, 3e-4)):
+        frame.dq[rng.random(frame.dq.shape) < part] |= np.uint32(flags)
+    frame.dq[frame.data > 3000] |= np.uint32(Dq.SATURATED)
+    frame.dq[700:764, 500:564] |= np.uint32(Dq.WINDOW | Dq.DO_NOT_USE)
+    border = np.ones(frame.dq.shape, bool)
+    border[4:-4, 4:-4] = False
+    frame.dq[border] |= np.uint32(Dq.REFERENCE_PIXEL)
+    return frame
+
+
+def publish(publisher: Publisher) -> None:
+    """Send four detectors' frames of a few exposures."""
+    for exposure in range(5):
+        for number, name in enumerate(NAMES):
+            frame = make_frame(name, exposure, side=SIDE, exposure_id=f"2026B-001-{exposure:04d}")
+            noise = np.random.default_rng(100 * exposure + number).normal(0, 1, frame.data.shape)
+            pixels = make_frame(name, number, side=SIDE).data + noise.astype(np.float32)
+            publisher.send(flagged(Frame(frame.header, pixels, frame.err, frame.dq, frame.saturated_from), number))
+    for name in NAMES:
+        publisher.send(make_preview(name, 21, side=SIDE))
+    publisher.send(make_status(1, period_s=1000.0, detectors=NAMES))
+
+
+def brightest(publisher_seed: int) -> tuple[int, int]:
+    data = make_frame("IMG1", publisher_seed, side=SIDE).data[200:800, 200:800]
+    row, column = np.unravel_index(int(np.argmax(np.where(data < 4000, data, 0))), data.shape)
+    return int(column) + 200, int(row) + 200
+
+
+def take(folder: Path, only: str) -> None:
+    publisher = Publisher()
+    display = Display(publisher)
+    try:
+        photograph(publisher, display, folder, only)
+    finally:
+        display.stop()
+        publisher.close()
+
+
+def photograph(publisher: Publisher, display: Display, folder: Path, only: str) -> None:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM_FLAGS)
+        tab = Tab(browser, display.url)
+        tab.page.on("console", lambda message: tab.complaints.append(message.text))
+        publish(publisher)
+        try:
+            tab.wait_for(scene="MOSAIC/reduced", health="ok")
+            tab.page.wait_for_timeout(800)
+            for name, pose in POSES.items():
+                if only in name:
+                    pose(tab)
+                    tab.page.wait_for_timeout(900)
+                    tab.page.screenshot(path=folder / f"{name}.png")
+        finally:
+            print("\n".join(tab.complaints))  # noqa: T201
+        browser.close()
+
+
+def single(tab: Tab) -> None:
+    tab.page.keyboard.press("1")
+    tab.wait_for(scene="IMG1/reduced")
+    tab.page.wait_for_timeout(300)
+
+
+def source(tab: Tab) -> None:
+    single(tab)
+    x, y = brightest(0)
+    tab.look_at(x, y, 160)
+    tab.page.wait_for_timeout(300)
+    hover(tab, x, y)
+    tab.page.keyboard.press("s")
+    tab.page.keyboard.press("h")
+
+
+def flags(tab: Tab) -> None:
+    single(tab)
+    tab.page.keyboard.press("Escape")
+    tab.page.keyboard.press("f")
+    tab.page.keyboard.press("a")
+    tab.page.keyboard.press("k")
+    tab.page.click("#tab-look")
+
+
+def box(tab: Tab) -> None:
+    single(tab)
+    for key in ("a", "k", "Escape", "b"):
+        tab.page.keyboard.press(key)
+    x, y = brightest(0)
+    tab.look_at(x, y, 160)
+    tab.page.wait_for_timeout(300)
+    hover(tab, x - 20, y - 14)
+    tab.page.mouse.down()
+    hover(tab, x + 22, y + 15)
+    tab.page.mouse.up()
+    tab.page.keyboard.press("j")
+
+
+def difference(tab: Tab) -> None:
+    single(tab)
+    for key in ("Escape", "f", ",", "="):
+        tab.page.keyboard.press(key)
+    tab.page.click("#tab-now")
+
+
+def keys(tab: Tab) -> None:
+    tab.page.keyboard.press("?")
+
+
+def light(tab: Tab) -> None:
+    for key in ("?", "d", "m", "Backspace"):
+        tab.page.keyboard.press(key)
+    tab.wait_for(scene="MOSAIC/reduced")
+
+
+POSES: dict[str, Callable[[Tab], None]] = {
+    "mosaic": lambda _tab: None,
+    "source": source,
+    "flags": flags,
+    "region": box,
+    "difference": difference,
+    "keys": keys,
+    "light": light,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--only", default="", help="part of a picture's name")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    take(options.folder, options.only)
+
+
+if __name__ == "__main__":
+    main()
