@@ -50,7 +50,7 @@ class Patch:
 
 
 def patch_of(tile: Tile, x0: float, x1: float, y0: float, y1: float) -> Patch | None:
-    """Cut the part between two corners, in detector pixels of the tile; None where there is nothing.
+    """Cut the pixels that the rectangle between two corners touches, in detector pixels; None where there is nothing.
 
     Where the tile shows a difference, it is the difference; the errors add in squares, the flags by OR.
     """
@@ -88,4 +88,5 @@ def _cut(plane: NDArray | None, part: tuple[slice, slice]) -> NDArray | None:  #
 
 
 def _whole(start: float, stop: float, pitch: int, length: int) -> slice:
-    return slice(max(0, math.floor((start + 0.5) / pitch)), min(length, math.ceil((stop + 0.5) / pitch)))
+    first = math.floor((start + 0.5) / pitch)
+    return slice(max(0, first), min(length, max(first + 1, math.ceil((stop + 0.5) / pitch))))

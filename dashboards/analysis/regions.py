@@ -12,7 +12,7 @@ from streams.optics import OpticsSettings
 
 
 def region(scene: Scene, box: Box, optics: OpticsSettings) -> dict[str, Any]:
-    """Measure the pixels whose middles lie in a region, on the detector under its middle.
+    """Measure the pixels that a rectangle touches, or whose middles a circle holds, on the detector under its middle.
 
     Returns
     -------
@@ -58,10 +58,9 @@ def region(scene: Scene, box: Box, optics: OpticsSettings) -> dict[str, Any]:
 
 
 def _inside(patch: Patch, shape: str, x0: float, x1: float, y0: float, y1: float) -> np.ndarray:
-    x, y = patch.axes()
     if shape == "rectangle":
-        within_x, within_y = (x >= x0 - 0.5) & (x <= x1 + 0.5), (y >= y0 - 0.5) & (y <= y1 + 0.5)
-        return np.asarray(within_y[:, None] & within_x[None, :])
+        return np.ones(patch.data.shape, bool)  # the patch is what the rectangle touches
+    x, y = patch.axes()
     half_x, half_y = max((x1 - x0) / 2, 0.5), max((y1 - y0) / 2, 0.5)
     away_x, away_y = (x - (x0 + x1) / 2) / half_x, (y - (y0 + y1) / 2) / half_y
     return np.asarray(away_y[:, None] ** 2 + away_x[None, :] ** 2 <= 1.0)
