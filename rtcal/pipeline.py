@@ -4,6 +4,7 @@ It is the same object live, replayed and offline, and it looks at no clock that 
 time limits live in the daemon, which calls `finish_ramp` when a ramp's end does not come.
 """
 
+import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from rtcal.errors import ReadRejected
 from rtcal.exposure import Exposure, Plan
 from rtcal.joined import Monitor, with_telemetry
 from rtcal.routing import WindowSeen
+from rtcal.snapshots import complete
 from rtcal.windowing import Windows
 from streams.clock import Clock
 from streams.messages import (
@@ -355,6 +357,7 @@ class Pipeline:
         )
         if self._monitor is not None:
             frame = with_telemetry(frame, self._monitor)
+        frame = dataclasses.replace(frame, header=replace(frame.header, references=complete(frame.header)))
         self._revision += 1
         self._final = final
         self.counters["frames"] += 1

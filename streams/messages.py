@@ -30,7 +30,7 @@ Values = Annotated[dict[Text, Scalar | list[Scalar] | None], Meta(max_length=256
 SetupKeys = Annotated[dict[Annotated[str, Meta(max_length=64)], Text | int | float | bool], Meta(max_length=128)]
 
 TelemetryStatus = Literal["OK", "AGE", "STALE", "SUSPECT", "MISSING"]
-RefStatus = Literal["OK", "STALE", "MISMATCH", "MISSING", "DUMMY", "NA"]
+RefStatus = Literal["OK", "STALE", "MISMATCH", "MISSING", "DUMMY", "DEFAULT", "NA"]
 ObserveName = Literal[
     "PrepareStart",
     "ExposureStart",
@@ -114,7 +114,7 @@ class Provenance(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     reftype: Name
     status: RefStatus
-    """NA: the step does not apply or was switched off; MISSING and MISMATCH: not applied."""
+    """NA: the step does not apply or was switched off; MISSING and MISMATCH: not applied; DEFAULT: an assumed value."""
     name: Text = ""
     sha256: Annotated[str, Meta(max_length=64)] = ""
     age_s: float | None = None

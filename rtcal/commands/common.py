@@ -85,16 +85,17 @@ def _parse_override(text: str) -> tuple[str, str]:
 
 
 def doubtful(references: Sequence[Provenance]) -> list[Provenance]:
-    """Return the references of a frame that a person should be told of; not optional types of which there is none."""
+    """Return the references of a frame that a person should be told of; not optional ones of which there is none."""
     return [
         one
         for one in references
-        if one.status not in ("OK", "NA") and not (one.status == "MISSING" and not one.name and _optional(one.reftype))
+        if one.status not in ("OK", "NA")
+        and not (one.status in ("MISSING", "DEFAULT") and not one.name and _optional(one.reftype))
     ]
 
 
 def _optional(reftype: str) -> bool:
-    return reftype in REFTYPES and REFTYPES[reftype].optional
+    return reftype not in REFTYPES or REFTYPES[reftype].optional
 
 
 def progress_bar() -> Progress:

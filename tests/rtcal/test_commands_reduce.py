@@ -36,7 +36,8 @@ def test_a_ramp_as_a_process_becomes_a_frame_and_the_answer_is_json(tmp_path):
                 "reads_used": 5,
                 "reads_lost": 0,
                 "reads_excluded": 0,
-                "references": dict.fromkeys(FRAME_TYPES, "MISSING")
+                "references": dict.fromkeys([*FRAME_TYPES, "instrument", "nfiraos", "pointing"], "MISSING")
+                | {"environment": "DEFAULT"}
                 | dict.fromkeys(("dark", "badpix", "sky", "flat", "arc"), "NA"),
             }
         ],
