@@ -66,7 +66,9 @@ class Ramp:
         self.opening = opening
         self.reads: list[int] = []
         self.times_ns: list[int] = []
-        self.timeline = Timeline()
+        self.timeline = Timeline()  # of the part that is being summed: light that is left out parts a ramp
+        self.split = False
+        self._first, self._closed_s = 0, 0.0
         self.rejected = 0
         self.excluded: list[int] = []
         self.zero: RawImage | None = None
@@ -79,7 +81,12 @@ class Ramp:
         self.reads.append(header.read)
         self.times_ns.append(header.time_ns)
         middle_s = max(self.opening.reads_planned - 1, 0) * self.opening.frame_time_ns / NS / 2
-        self.timeline.append((header.time_ns - self.times_ns[0]) / NS - middle_s)
+        self.timeline.append((header.time_ns - self.times_ns[self._first]) / NS - middle_s)
+
+    def part(self, zero: RawImage) -> None:
+        """Begin a new part, whose signals are not compared with those before."""
+        self._closed_s, self._first, self.split = self.length_s, len(self.reads), True
+        self.timeline, self.samples, self.zero = Timeline(), [], zero
 
     @property
     def lost(self) -> int:
@@ -93,8 +100,9 @@ class Ramp:
 
     @property
     def length_s(self) -> float:
-        """Time from the first to the last read used [s]."""
-        return (max(self.times_ns) - min(self.times_ns)) / NS if self.times_ns else 0.0
+        """Time from the first to the last read used, summed over parts [s]."""
+        times_ns = self.times_ns[self._first :]
+        return self._closed_s + ((max(times_ns) - min(times_ns)) / NS if times_ns else 0.0)
 
     @property
     def is_complete(self) -> bool:
@@ -142,6 +150,8 @@ class Exposure:
         self._whole = True
         self.last_ramp_index = opening.header.ramp
         self._excluded: list[int] = []
+        self._parting = False
+        self._fits = 0
         clear(buffers.state)
 
     @property
@@ -177,9 +187,14 @@ class Exposure:
         else:
             self._add_to(self.ramp, read)
 
-    def exclude(self, header: ReadHeader) -> None:
-        """Leave out a read that came: it is in no sum, and not among the lost."""
+    def exclude(self, header: ReadHeader, *, light: bool) -> None:
+        """Leave out a read that came: it is in no sum, and not among the lost.
+
+        With `light` the light that came up to it is left out too, which all later reads hold: reads before and after
+        are summed apart.
+        """
         self.counts["excluded"] += 1
+        self._parting = self._parting or light
         if self.ramp is None:
             if header.ramp != self.last_ramp_index:
                 self._excluded.clear()
@@ -199,6 +214,7 @@ class Exposure:
         self._excluded = []
         self.last_ramp_index = read.header.ramp
         self.ramp.zero = read.data
+        self._parting = False
         steps.open_ramp(self._buffers.state, self._bands)
         if self.plan.mode != "utr":
             self._buffers.clear_ends()
@@ -217,6 +233,11 @@ class Exposure:
         if not ordered and (self.plan.mode != "utr" or self.plan.jump_sigma):
             self._reject()
             raise ReadRejected("late", f"read {index} came late; {self._needs_order()} need reads in order")
+        if self._parting:
+            self._parting = False
+            self._fit(ramp, None, further=True)
+            ramp.part(read.data)
+            steps.open_ramp(self._buffers.state, self._bands)
         self._take(ramp, read)
 
     def _needs_order(self) -> str:
@@ -277,18 +298,18 @@ class Exposure:
         lost = max(expected - len(ramp.reads) - ramp.rejected - len(ramp.excluded), 0)
         self._whole = self._whole and not aborted and lost == 0 and ramp.rejected == 0
         self.counts.update(used=len(ramp.reads), lost=lost, rejected=ramp.rejected)
-        self._fit(ramp)
+        self._fit(ramp, self._ends(ramp))
         self._effective_s += ramp.length_s
         self.ramps += 1
 
-    def _fit(self, ramp: Ramp) -> None:
-        """Close the sums of a ramp; those of several ramps are gathered, for each may be the last."""
+    def _fit(self, ramp: Ramp, ends: Ends | None, *, further: bool = False) -> None:
+        """Close the sums of a ramp, or of a part of it; those of several are gathered, for each may be the last."""
         assert ramp.zero is not None
         state, timeline, gain = self._buffers.state, ramp.timeline, self.plan.detector.gain_e_per_dn
-        ends = self._ends(ramp)
         steps.close_ramp(state, self._chain, ramp.samples, ramp.zero, timeline, self._bands)
         fitted = ends if ends is not None else slope_of(timeline.times_s)
-        several = self.opening.ramps_planned != 1 or self.ramps > 0
+        several = self.opening.ramps_planned != 1 or self._fits > 0 or further
+        self._fits += 1
         self._estimate = steps.estimate_of(state, self._buffers.ends, fitted, len(timeline), gain, several)
         if several:
             steps.gather_ramp(state, self._estimate, gain, self._bands)
@@ -298,6 +319,9 @@ class Exposure:
     def _ends(self, ramp: Ramp) -> Ends | None:
         """Return the two ends of a CDS or MCDS ramp; None where the least-squares slope has to serve."""
         if self.plan.mode == "utr":
+            return None
+        if ramp.split:
+            self._note(f"ramp {ramp.opening.ramp} is in parts; their slopes were used, not {self.plan.mode.upper()}")
             return None
         index, m, planned = np.array(ramp.reads), self.plan.ends_of(self.opening), self.opening.reads_planned
         near, far = index < m, index >= planned - m

@@ -19,9 +19,11 @@ from streams.endpoints import StreamsSettings
 from streams.heap import keep_heap
 from streams.simulator import RunCounters, Simulator, run
 from streams.simulator.references import write_references
+from streams.sinks import Sink, SplitSink, ZmqSink
 
 DRAIN_S = 10.0
 WATCH_S = 0.5
+EVENTS_HELD = 20_000
 
 
 @dataclass(frozen=True)
@@ -152,13 +154,16 @@ def run_instrument(
         while compiler.process.poll() is None and not stop.wait(0.1):
             pass
         sink = MeasuringSink(stack.enter_context(open_reads("tcp://127.0.0.1:0")), clock)
+        events = stack.enter_context(ZmqSink("tcp://127.0.0.1:0", pattern="pub", high_water=EVENTS_HELD))
         environment = {"CRDS_PATH": str(folder / "refs"), "CRDS_CONTEXT": context}
-        daemon = start("daemon", ["rtcal", "run", "--reads", sink.endpoint, "--telemetry", ""], environment)
+        daemon = start(
+            "daemon", ["rtcal", "run", "--reads", sink.endpoint, "--telemetry", events.endpoint], environment
+        )
         observer = Observer(frames, previews, settings.instrument, clock)
         stack.callback(observer.close)
         _wait_for_daemon(observer, sink, children, stop)
         load = Load(daemon, clock)
-        with _simulating(simulator, sink, clock, stop) as counters:
+        with _simulating(simulator, SplitSink(sink, events), clock, stop) as counters:
             ended_s = time.monotonic() + plan.seconds if plan.seconds else float("inf")
             while not stop.wait(WATCH_S) and time.monotonic() < ended_s:
                 _look(children, observer, load, len(settings.simulator.detectors))
@@ -174,9 +179,7 @@ def _look(children: list[Child], observer: Observer, load: Load, detectors: int)
 
 
 @contextmanager
-def _simulating(
-    simulator: Simulator, sink: MeasuringSink, clock: Clock, stop: threading.Event
-) -> Iterator[RunCounters]:
+def _simulating(simulator: Simulator, sink: Sink, clock: Clock, stop: threading.Event) -> Iterator[RunCounters]:
     """Run the simulator on a thread until the block ends, in whatever way."""
     counters = RunCounters()
     speed = simulator.settings.speed

@@ -41,6 +41,8 @@ class LoggedRead:
     """Names of the rules that were true of it."""
     excluded: tuple[str, ...]
     """Those that left it out."""
+    light: bool
+    """The light that came up to it is to be left out, not the read alone: telemetry says that it was bad."""
 
 
 class Monitor:
@@ -93,7 +95,8 @@ class Monitor:
         moment = Moment(header.ramp, header.read, value)
         excluded = self._true(self._excluding, moment, header)
         marks = excluded + self._true(self._marking, moment, header)
-        judged = LoggedRead(header.ramp, header.read, middle_ns, end_ns, marks, excluded)
+        light = any(rule.keys for rule in self._excluding if rule.name in excluded)
+        judged = LoggedRead(header.ramp, header.read, middle_ns, end_ns, marks, excluded, light)
         if len(self._log) < MAX_LOGGED:
             self._log.append(judged)
         return judged

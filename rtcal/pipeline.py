@@ -247,7 +247,7 @@ class Pipeline:
         judged = None if self._monitor is None else self._monitor.judge(read.header)
         if judged is not None and judged.excluded:
             self.counters["reads_excluded"] += 1
-            exposure.exclude(read.header)
+            exposure.exclude(read.header, light=judged.light)
             return True
         try:
             exposure.add(read)

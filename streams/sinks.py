@@ -10,7 +10,7 @@ import zmq
 
 from streams import wire
 from streams.errors import EndpointError
-from streams.messages import Message
+from streams.messages import Message, Observe, Telemetry
 from streams.sockets import ZmqContext, attach, watch_peer
 
 CLOSE_S = 2.0
@@ -28,6 +28,36 @@ class Sink(Protocol):
     def close(self) -> None:
         """Send what is held, within a time limit, and give back what is held."""
         ...
+
+
+class SplitSink:
+    """Telemetry to one sink, everything else to another: a flood of events costs no read its place.
+
+    Parameters
+    ----------
+    main
+        Takes reads and, unless `steps` says otherwise, observe events.
+    events
+        Takes telemetry.
+    steps
+        True: observe events go to `events`, too.
+
+    Notes
+    -----
+    It does not own the sinks.
+    """
+
+    def __init__(self, main: Sink, events: Sink, *, steps: bool = False) -> None:
+        self._main = main
+        self._events = events
+        self._kinds = (Telemetry, Observe) if steps else (Telemetry,)
+
+    def send(self, message: Message) -> bool:
+        """Send a message; False if it was dropped."""
+        return (self._events if isinstance(message, self._kinds) else self._main).send(message)
+
+    def close(self) -> None:
+        """Do nothing: the sinks are not its own."""
 
 
 class ZmqSink:

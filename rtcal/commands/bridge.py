@@ -1,16 +1,22 @@
 """`rtcal bridge`: the observatory's event service."""
 
+from __future__ import annotations
+
 import threading
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rtcal.commands.common import ConfigOption, VerboseOption, console, load_settings, say, start_logging
+from rtcal.config import Settings
 from rtcal.daemon import stop_on_signals
 from rtcal.errors import RtcalError
 from streams.clock import SystemClock
 from streams.endpoints import open_telemetry_sink
 from streams.telemetry_keys import load_keys
+
+if TYPE_CHECKING:
+    from streams.csw_redis import CswPublisher
 
 bridge = typer.Typer(help="Connect to other systems.", no_args_is_help=True)
 
@@ -52,7 +58,7 @@ def csw(
         from streams.csw_bridge import CswBridge
         from streams.csw_redis import CswSubscriber
     except ModuleNotFoundError as error:
-        raise RtcalError(f"{error.name} is not installed; pip install 'iris-rtcal[csw]'") from error
+        raise _not_installed(error) from error
     stop, clock = threading.Event(), SystemClock()
     stop_on_signals(stop)
     table = load_keys(settings.telemetry.keys)
@@ -69,6 +75,25 @@ def csw(
         subscriber.close()
         counters = link.counters
     say(_counts(counters) or "no event came")
+
+
+def csw_publisher(settings: Settings) -> CswPublisher:
+    """Return what publishes to the event service of a configuration.
+
+    Raises
+    ------
+    RtcalError
+        If the extra `csw` is not installed.
+    """
+    try:
+        from streams.csw_redis import CswPublisher
+    except ModuleNotFoundError as error:
+        raise _not_installed(error) from error
+    return CswPublisher(settings.csw, load_keys(settings.telemetry.keys), SystemClock())
+
+
+def _not_installed(error: ModuleNotFoundError) -> RtcalError:
+    return RtcalError(f"{error.name} is not installed; pip install 'iris-rtcal[csw]'")
 
 
 def _counts(counters: dict[str, int]) -> str:

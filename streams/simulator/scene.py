@@ -10,6 +10,10 @@ from streams.simulator.settings import Kind, SimulatorSettings
 from streams.simulator.spectra import Traces, lay_traces, spectra_light
 from streams.simulator.stars import Stars, detector_origin, draw_field, star_light
 
+Optics = tuple[float, float]
+MAX_RATES = 32
+"""Images of the rate that are kept."""
+
 
 class Scene:
     """The truth behind the reads: chips, stars, spectra and the rates that follow.
@@ -36,13 +40,16 @@ class Scene:
             name: field.moved(*detector_origin(name, settings.size)) for name in settings.detectors if name != "IFS"
         }
         self.traces: Traces = lay_traces(settings.size, self._band_um, settings.ifs_mode)
-        self._rates: dict[tuple[str, Kind], NDArray[np.float32]] = {}
+        self._rates: dict[tuple[str, Kind, Optics | None], NDArray[np.float32]] = {}
         for name in settings.detectors:
             for kind in set(settings.sequence):
-                self._rates[name, kind] = self._make_rate(name, kind)
+                self._rates[name, kind, None] = self._make_rate(name, kind, None)
 
-    def light(self, detector: str, kind: Kind) -> NDArray[np.float32]:
-        """Return the light that falls on a detector [e-/s], before its response, float32, (y, x)."""
+    def light(self, detector: str, kind: Kind, optics: Optics | None = None) -> NDArray[np.float32]:
+        """Return the light that falls on a detector [e-/s], before its response, float32, (y, x).
+
+        `optics` is Fried's parameter [m] and the wavefront error [nm] where they are not those of the settings.
+        """
         settings = self._settings
         if kind == "dark" or (kind == "arc" and detector != "IFS"):
             return np.zeros((settings.size, settings.size), np.float32)
@@ -52,15 +59,20 @@ class Scene:
             return spectra_light(self.traces, settings, kind)
         if kind == "sky":
             return np.full((settings.size, settings.size), settings.sky_e_per_s, np.float32)
-        return star_light(self.stars[detector], self._psf, settings.size) + np.float32(settings.sky_e_per_s)
+        psf = self._psf if optics is None else make_psf(self._band_um, optics[1], optics[0])
+        return star_light(self.stars[detector], psf, settings.size) + np.float32(settings.sky_e_per_s)
 
-    def rate(self, detector: str, kind: Kind) -> NDArray[np.float32]:
+    def rate(self, detector: str, kind: Kind, optics: Optics | None = None) -> NDArray[np.float32]:
         """Return the rate of each pixel, response and dark current included [e-/s], read-only."""
-        known = self._rates.get((detector, kind))
-        return self._make_rate(detector, kind) if known is None else known
+        known = self._rates.get((detector, kind, optics))
+        if known is None:
+            known = self._make_rate(detector, kind, optics)
+            if optics is not None and len(self._rates) < MAX_RATES:
+                self._rates[detector, kind, optics] = known
+        return known
 
-    def _make_rate(self, detector: str, kind: Kind) -> NDArray[np.float32]:
+    def _make_rate(self, detector: str, kind: Kind, optics: Optics | None) -> NDArray[np.float32]:
         chip = self.chips[detector]
-        rate = self.light(detector, kind) * chip.flat + chip.dark_e_per_s
+        rate = self.light(detector, kind, optics) * chip.flat + chip.dark_e_per_s
         rate.setflags(write=False)
         return rate

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from streams.messages import Name
+from streams.simulator.faults import Fault
 
 Kind = Literal["science", "sky", "dark", "flat", "arc"]
 """What an exposure looks at: the field, a blank patch beside it, a closed shutter, an even lamp, or arc lamps."""
@@ -58,6 +59,8 @@ class SimulatorSettings(Struct, frozen=True, forbid_unknown_fields=True):
     reference_types: Annotated[list[Reference], Meta(max_length=7)]
     guide_window: Annotated[int, Meta(ge=0, le=256, multiple_of=64)]
     guide_frame_time_s: Annotated[float, Meta(ge=1e-3, le=1000)]
+    telemetry_rate: Annotated[float, Meta(ge=0, le=1000)]
+    faults: Annotated[list[Fault], Meta(max_length=100)]
 
     @property
     def frame_time_ns(self) -> int:

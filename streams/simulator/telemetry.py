@@ -1,64 +1,107 @@
-"""A handful of observatory and instrument events, slowly changing."""
+"""The telemetry of a night as a stream: every event of the key table at its rate, and what goes wrong on demand."""
 
+import heapq
+from collections import Counter
 from collections.abc import Iterator
+from itertools import count
+from operator import itemgetter
 
-import numpy as np
-
+from streams.clock import NS
 from streams.messages import Telemetry, TelemetryHeader
-from streams.simulator.instrument import random_for
+from streams.simulator.faults import Faults
+from streams.simulator.night import Night
 from streams.simulator.settings import SimulatorSettings
-from streams.simulator.setup import INSTRUMENT
+from streams.telemetry_keys import KeyTable, Value, load_keys
 
-_NS = 1_000_000_000
-_UNITS: dict[str, dict[str, str]] = {
-    "TCS.cmIRIS.positionAngle": {"positionAngle": "degree"},
-    "IRIS.imager.adc.PRISM_current": {"rotationA": "degree", "rotationB": "degree"},
-    "ESEN.ESEN Publisher Assembly.air-temperatures": {"temperature": "degC"},
-    "ESEN.ESEN Publisher Assembly.pressures": {"pressure": "hPa"},
-    "ESEN.ESEN Publisher Assembly.humidities": {"humidity": "percent"},
-    "NFIRAOS.rtc.turbLgs": {"r0": "m", "theta0": "mas", "L0": "m", "tau0": "s"},
-}
-_SLOW = "NFIRAOS.rtc.turbLgs"
-"""The one event that comes every 10 s; the others come every second."""
+AGAIN_S = 60.0
+"""Events that come only when something changes come again after so long, for who listens later."""
+CHANGES = {"NFIRAOS.rtc.loop": "loop", "IRIS.is.sciAdcFollow": "adc", "TCS.pk.pointingStatus": "slew"}
+"""Events that come when a fault begins or ends."""
+SEEING = "NFIRAOS.rtc.turbLgs"
+Due = tuple[float, Telemetry]
 
 
-def telemetry_messages(settings: SimulatorSettings, epoch_ns: int, end_s: float) -> Iterator[tuple[float, Telemetry]]:
-    """Yield (due time since the start [s], event) up to `end_s`."""
-    random = random_for(settings.seed, "telemetry")
-    second, sequence = 0, 0
-    while second <= end_s:
-        values = _values(settings, second, random)
-        for event, units in _UNITS.items():
-            if event == _SLOW and second % 10:
+def telemetry_messages(settings: SimulatorSettings, epoch_ns: int, end_s: float) -> Iterator[Due]:
+    """Yield (due time since the start [s], event) up to `end_s`, in the order of time."""
+    if not settings.telemetry_rate:
+        return iter(())
+    table = load_keys("")
+    night = Night(settings, table, epoch_ns)
+    return _Publisher(settings, table, night, epoch_ns).messages(end_s)
+
+
+class _Publisher:
+    """Makes messages of what the night says, with faults put in."""
+
+    def __init__(self, settings: SimulatorSettings, table: KeyTable, night: Night, epoch_ns: int) -> None:
+        self._settings = settings
+        self._table = table
+        self._night = night
+        self._epoch_ns = epoch_ns
+        self._faults = Faults(settings.faults, settings.r0_m, settings.wavefront_error_nm)
+        self._sequences: Counter[str] = Counter()
+
+    def messages(self, end_s: float) -> Iterator[Due]:
+        """Yield every event at its times."""
+        times = [self._times(event, end_s) for event, keys in self._table.keys.items() if keys]
+        for time_s, event in heapq.merge(*times, key=itemgetter(0)):
+            if self._faults.of("missing", time_s, event) is None:
+                yield time_s, self._message(event, time_s)
+
+    def _times(self, event: str, end_s: float) -> Iterator[tuple[float, str]]:
+        about = self._table.event(event)
+        rate_hz = about.rate_hz if about is not None else 0.0
+        period_s = 1 / rate_hz if rate_hz else AGAIN_S
+        period_s /= self._settings.telemetry_rate
+        changes = sorted(
+            edge
+            for fault in self._settings.faults
+            if fault.kind == CHANGES.get(event) or (fault.kind == "seeing" and event == SEEING)
+            for edge in (fault.start_s, fault.end_s)
+        )
+        for number in count():
+            time_s = number * period_s
+            while changes and changes[0] <= min(time_s, end_s):
+                yield changes.pop(0), event
+            if time_s > end_s:
+                return
+            yield time_s, event
+
+    def _message(self, event: str, time_s: float) -> Telemetry:
+        held = self._faults.of("frozen", time_s, event) or self._faults.of("stale", time_s, event)
+        values, units = self._night.of(event, time_s if held is None else held.start_s)
+        if held is not None and held.kind == "frozen":
+            fresh, _ = self._night.of(event, time_s)
+            values |= {name: fresh[name] for name in ("timestamp", "time") if name in fresh}
+        elif held is not None:
+            values["timestamp"], units["timestamp"] = self._epoch_ns + round(held.start_s * NS), "tai_ns"
+        if self._faults.of("range", time_s, event) is not None:
+            values |= self._out_of_range(event)
+        subsystem = event.split(".")[0]
+        self._sequences[subsystem] += 1
+        header = TelemetryHeader(
+            instrument=subsystem,
+            detector="ALL",
+            sequence=self._sequences[subsystem] - 1,
+            time_ns=self._epoch_ns + round(time_s * NS),
+            event=event,
+            values=dict(values),
+            units=units,
+        )
+        return Telemetry(header)
+
+    def _out_of_range(self, event: str) -> dict[str, Value]:
+        """Return values beyond the limits, and words that are no choice."""
+        wrong: dict[str, Value] = {}
+        for key in self._table.keys[event]:
+            about = key.about
+            if about.high is not None:
+                value: Value = about.high + max(1.0, abs(about.high))
+            elif about.choices:
+                value = "BROKEN"
+            else:
                 continue
-            header = TelemetryHeader(
-                instrument=INSTRUMENT,
-                detector="ALL",
-                sequence=sequence,
-                time_ns=epoch_ns + second * _NS,
-                event=event,
-                values={name: round(float(values[name]), 6) for name in units},
-                units=units,
-            )
-            yield float(second), Telemetry(header)
-            sequence += 1
-        second += 1
-
-
-def _values(settings: SimulatorSettings, second: int, random: np.random.Generator) -> dict[str, float]:
-    """Return each parameter's value: a field at 30 degrees past the meridian, a calm night."""
-    noise = random.standard_normal(5)
-    hour_angle = np.radians(15 * (0.5 + second / 3600))
-    parallactic = float(np.degrees(np.arctan2(np.sin(hour_angle), 0.6 - 0.3 * np.cos(hour_angle))))
-    return {
-        "positionAngle": 30.0,
-        "rotationA": parallactic + 60 + 0.02 * noise[0],
-        "rotationB": parallactic - 60 + 0.02 * noise[1],
-        "temperature": 2.0 - second / 7200 + 0.05 * noise[2],
-        "pressure": 615.0 + 0.3 * np.sin(second / 1800) + 0.02 * noise[3],
-        "humidity": 20.0 + 2 * np.sin(second / 900) + 0.1 * noise[4],
-        "r0": settings.r0_m * (1 + 0.1 * np.sin(second / 240)),
-        "theta0": 2100.0 + 100 * np.sin(second / 300),
-        "L0": 30.0,
-        "tau0": 0.005 + 0.0005 * np.sin(second / 200),
-    }
+            names = [key.parameter] if key.parameter != "*" else [f"sensor-{number}" for number in range(4)]
+            for name in names:
+                wrong[name] = [value] * about.length if about.length > 1 else value  # type: ignore[list-item]
+        return wrong

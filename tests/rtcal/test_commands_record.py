@@ -146,6 +146,9 @@ def test_a_simulation_is_recorded_beside_its_references_and_truth(tmp_path):
     with process("record", out, "--reads", endpoint) as recorder:
         said(recorder, "recording ")
         options = ["--detectors", "IMG1", "--size", "256", "--speed", "0", "--exposures", "1", "--seed", "3"]
+        quiet = tmp_path / "quiet.toml"
+        quiet.write_text("[simulator]\ntelemetry_rate = 0.0\n", encoding="utf-8")
+        options += ["--telemetry", "", "--config", quiet]
         folders = ["--refs", tmp_path / "refs", "--truth", tmp_path / "truth"]
         done = rtcal("simulate", "--to", endpoint, *options, *folders)
         assert done.returncode == 0, done.stderr

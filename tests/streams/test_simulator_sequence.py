@@ -6,7 +6,7 @@ import pytest
 from streams import wire
 from streams.clock import NS, iso_utc, parse_iso_utc
 from streams.errors import SettingsError
-from streams.messages import Observe, Read, Telemetry
+from streams.messages import Observe, Read
 from streams.simulator import Simulator
 from streams.simulator.truth import NEVER
 from tests.simulated import simulated
@@ -90,20 +90,6 @@ def test_every_message_travels():
             np.testing.assert_array_equal(back.data, message.data)
 
 
-def test_telemetry_comes_every_second_with_units():
-    stream = messages(simulated(reads_per_ramp=14))  # 10.8 s
-    events = of(stream, Telemetry, "ALL")
-    assert [m.header.sequence for _, m in events] == list(range(len(events)))
-    angles = [due for due, m in events if m.header.event == "TCS.cmIRIS.positionAngle"]
-    turbulence = [(due, m.header) for due, m in events if m.header.event == "NFIRAOS.rtc.turbLgs"]
-    assert angles == [float(second) for second in range(11)]
-    assert [due for due, _ in turbulence] == [0.0, 10.0]
-    assert turbulence[1][1].time_ns == EPOCH_NS + 10 * NS
-    assert turbulence[0][1].values["r0"] == pytest.approx(0.15)
-    for _, message in events:
-        assert set(message.header.values) == set(message.header.units)
-
-
 def test_a_seed_gives_the_same_stream_twice_and_from_one_simulator():
     settings = simulated(detectors=["IMG1", "IMG4"], reads_per_ramp=2)
     simulator = Simulator(settings, StoppedClock())
@@ -117,7 +103,7 @@ def test_a_seed_gives_the_same_stream_twice_and_from_one_simulator():
 
 def test_without_an_epoch_the_clock_tells_the_start():
     now_ns = parse_iso_utc("2030-06-01T12:00:00")
-    simulator = Simulator(simulated(epoch="", exposures=0), StoppedClock(now_ns))
+    simulator = Simulator(simulated(epoch="", exposures=0, telemetry_rate=0.0), StoppedClock(now_ns))
     firsts = list(itertools.islice(simulator.messages(), 20))  # endless: only some are taken
     (_, read) = of(firsts, Read, "IMG1")[0]
     assert iso_utc(read.header.reset_ns) == "2030-06-01T12:00:00.720"

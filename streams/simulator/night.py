@@ -1,0 +1,296 @@
+"""A night at the telescope: what every event says while a field is tracked past the meridian.
+
+Angles follow from spherical astronomy, dispersion from the air; everything else drifts slowly about
+a plausible value. The same settings give the same night.
+"""
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+
+import erfa
+import numpy as np
+
+from streams.clock import NS, UNIX_EPOCH_MJD
+from streams.simulator.faults import Faults
+from streams.simulator.instrument import PIXEL_MAS, band_um, random_for
+from streams.simulator.psf import halo_fwhm_px
+from streams.simulator.settings import SimulatorSettings
+from streams.telemetry_keys import TAI_NS, Key, KeyTable, Value
+
+Values = dict[str, Value]
+Units = dict[str, str]
+
+RA_DEG, DEC_DEG, LATITUDE_DEG = 150.1, 2.2, 19.826
+START_HOUR_ANGLE_DEG = 7.5
+SIDEREAL = 15.041067 / 3600
+"""Degrees of hour angle in a second."""
+POSITION_ANGLE_DEG = 30.0
+AHEAD_S = 2.0
+"""The telescope announces dispersion and pupil so long before they hold."""
+NULL_ZENITH_DEG = 65.0
+PRISM_NOISE_DEG = 0.02
+DISPERSION_POINTS = 5
+SENSORS = 4
+_MAS = math.degrees(3.6e6)
+
+
+class Night:
+    """Values of every event at a time.
+
+    Parameters
+    ----------
+    settings
+        The table `[simulator]`.
+    table
+        The key table: events without a model of their own get values of their type, in their range.
+    epoch_ns
+        The simulation's start (TAI).
+    """
+
+    def __init__(self, settings: SimulatorSettings, table: KeyTable, epoch_ns: int) -> None:
+        self._settings = settings
+        self._table = table
+        self._epoch_ns = epoch_ns
+        self._faults = Faults(settings.faults, settings.r0_m, settings.wavefront_error_nm)
+        self._band = band_um(settings.filter)
+        self._models: dict[str, Callable[[float], Values]] = {
+            "TCS.pk.currentPosition": self._pointing,
+            "TCS.pk.pointingStatus": lambda t: {"pointingstate": "SLEWING" if self._on("slew", t) else "TRACKING"},
+            "TCS.cmIRIS.positionAngle": lambda t: {"positionAngle": POSITION_ANGLE_DEG, "timestamp": self._tai(t)},
+            "TCS.cmIRIS.instrumentRotatorAngle": self._rotator,
+            "TCS.cmIRIS.pupilRotation": self._pupil,
+            "TCS.cmIRIS.imgAtmDispersion": self._dispersion,
+            "IRIS.imager.adc.PRISM_current": self._prisms,
+            "IRIS.imager.adc.PRISM_state": lambda t: {"onTarget": not self._on("adc", t)},
+            "IRIS.imager.adc.RETRACT_position": lambda _: {"discretePosition": "IN"},
+            "IRIS.is.sciAdcFollow": lambda t: {"mode": "NOT_FOLLOWING" if self._on("adc", t) else "FOLLOWING"},
+            "NFIRAOS.rtc.turbLgs": self._turbulence,
+            "NFIRAOS.rtc.turbNgs": lambda t: {"r0": self._r0(t), "groundLayer": 0.6, "l0": 30.0, "tau0": 0.005},
+            "NFIRAOS.rtc.mode": self._ao_mode,
+            "NFIRAOS.rtc.loop": lambda t: {"ho": "LOST" if self._on("loop", t) else "LOCK", "lo": "LOCK"},
+            "NFIRAOS.rtc.odgwImage": self._guide_images,
+            "NFIRAOS.dm.temperature": lambda t: {"dm0": -30 + 0.1 * _wave(t, 600), "dm11": -30 + 0.1 * _wave(t, 500)},
+            "IRIS.imager.filter.current": lambda _: {
+                "name": settings.filter,
+                "wavelength": round(sum(self._band) / 2, 4),
+                "dark": False,
+            },
+        }
+        for side in ("imager", "ifs"):
+            self._models[f"IRIS.{side}.detector.currentConfig"] = self._detector_config
+            self._models[f"IRIS.is.{side}ObserveSettings"] = self._observe_settings
+            self._models[f"IRIS.{side}.detector.systemConf"] = (
+                self._imager_system if side == "imager" else self._ifs_system
+            )
+        sensors: tuple[tuple[str, Callable[[float], float]], ...] = (
+            ("air-temperatures", lambda t: self._air(t)[1]),
+            ("humidities", lambda t: 100 * self._air(t)[2]),
+            ("pressures", lambda t: self._air(t)[0]),
+            ("wind-speeds", lambda t: 6 + 2 * _wave(t, 37)),
+            ("surface-temperatures", lambda t: self._air(t)[1] - 0.5),
+            ("structural-temperatures", lambda t: self._air(t)[1] + 0.3),
+            ("dew-points", lambda t: self._air(t)[1] - 20),
+        )
+        for name, model in sensors:
+            event = f"ESEN.ESEN Publisher Assembly.{name}"
+            self._models[event] = lambda t, model=model: {  # type: ignore[misc]
+                f"sensor-{number}": model(t) + 0.01 * number for number in range(SENSORS)
+            }
+
+    def of(self, event: str, time_s: float) -> tuple[Values, Units]:
+        """Return values and units of an event at a time from the start."""
+        keys = self._table.keys[event]
+        model = self._models.get(event)
+        values = {key.parameter: _plausible(key, time_s) for key in keys if key.parameter != "*"}
+        if model is not None:
+            values |= model(time_s)
+        elif any(key.parameter == "*" for key in keys):
+            values = {f"sensor-{number}": _plausible(keys[0], time_s) for number in range(SENSORS)}
+        units = {key.parameter: key.unit for key in keys if key.unit and key.parameter in values}
+        if keys and keys[0].parameter == "*" and keys[0].unit:
+            units = dict.fromkeys(values, keys[0].unit)
+        if isinstance(values.get("timestamp"), int):
+            units["timestamp"] = TAI_NS
+        return {name: _rounded(value) for name, value in values.items()}, units
+
+    def _on(self, kind: str, time_s: float) -> bool:
+        return self._faults.of(kind, time_s) is not None  # type: ignore[arg-type]
+
+    def _tai(self, time_s: float) -> int:
+        return self._epoch_ns + round(time_s * NS)
+
+    def _angles(self, time_s: float) -> tuple[float, float, float, float]:
+        """Return hour angle, elevation, azimuth and parallactic angle [deg]."""
+        hour = math.radians(START_HOUR_ANGLE_DEG + SIDEREAL * time_s)
+        dec, latitude = math.radians(DEC_DEG), math.radians(LATITUDE_DEG)
+        up = math.sin(latitude) * math.sin(dec) + math.cos(latitude) * math.cos(dec) * math.cos(hour)
+        north = math.tan(dec) * math.cos(latitude) - math.cos(hour) * math.sin(latitude)
+        turn = math.tan(latitude) * math.cos(dec) - math.sin(dec) * math.cos(hour)
+        azimuth = math.degrees(math.atan2(-math.sin(hour), north)) % 360
+        return math.degrees(hour), math.degrees(math.asin(up)), azimuth, math.degrees(math.atan2(math.sin(hour), turn))
+
+    def _pointing(self, time_s: float) -> Values:
+        hour, elevation, azimuth, parallactic = self._angles(time_s)
+        # The pointing kernel's dates are TAI.
+        mjd_tai = UNIX_EPOCH_MJD + self._tai(time_s) / (86_400 * NS)
+        return {
+            "ra": RA_DEG + (0.2 if self._on("slew", time_s) else 0.0),
+            "dec": DEC_DEG,
+            "equinox": 2000.0,
+            "ha": hour,
+            "el": elevation,
+            "z": 90 - elevation,
+            "az": azimuth,
+            "parallactic": parallactic,
+            "airmass": 1 / math.sin(math.radians(elevation)),
+            "lst": (RA_DEG + hour) / 15 % 24,
+            "timestamp": mjd_tai,
+        }
+
+    def _rotator(self, time_s: float) -> Values:
+        turned = POSITION_ANGLE_DEG - self._angles(time_s)[3]
+        return {"instrumentAngle": max(-135.0, min(135.0, turned)), "timestamp": self._tai(time_s)}
+
+    def _pupil(self, time_s: float) -> Values:
+        later_s = time_s + AHEAD_S
+        return {"pupilRotation": self._angles(later_s)[3], "timestamp": self._tai(later_s)}
+
+    def _direction(self, time_s: float) -> float:
+        """Return the direction of dispersion in the instrument's frame [deg, -180 to 180]."""
+        return _half_turn(self._angles(time_s)[3] - POSITION_ANGLE_DEG)
+
+    def _dispersion(self, time_s: float) -> Values:
+        later_s = time_s + AHEAD_S
+        waves = np.linspace(*self._band, DISPERSION_POINTS)
+        reference = sum(self._band) / 2
+        spread = self._refraction(waves, later_s) - self._refraction(np.array(reference), later_s)
+        return {
+            "referenceWavelength": reference,
+            "orientation": self._direction(later_s),
+            "wavelength": waves.tolist(),
+            "weight": [1 / DISPERSION_POINTS] * DISPERSION_POINTS,
+            "dispersion": (spread / 1000).tolist(),
+            "timestamp": self._tai(later_s),
+        }
+
+    def _refraction(self, wave_um: np.ndarray, time_s: float) -> np.ndarray:
+        tangent = 1 / math.tan(math.radians(self._angles(time_s)[1]))
+        a, b = erfa.refco(*self._air(time_s), wave_um)
+        return np.asarray((a * tangent + b * tangent**3) * _MAS)
+
+    def _prisms(self, time_s: float) -> Values:
+        fault = self._faults.of("adc", time_s)
+        held_s = time_s if fault is None else fault.start_s
+        zenith = 90 - self._angles(held_s)[1]
+        part = min(1.0, math.tan(math.radians(zenith)) / math.tan(math.radians(NULL_ZENITH_DEG)))
+        half, middle = math.degrees(math.acos(part)), self._direction(held_s) + 180
+        noise = random_for(self._settings.seed, "prisms", str(round(held_s))).normal(0, PRISM_NOISE_DEG, 2)
+        return {
+            "rotationA": _half_turn(middle + half + noise[0]),
+            "rotationB": _half_turn(middle - half + noise[1]),
+            "error_rotationA": float(noise[0]),
+            "error_rotationB": float(noise[1]),
+            "power": 2 * half,
+            "orientation": _half_turn(middle),
+        }
+
+    def _air(self, time_s: float) -> tuple[float, float, float]:
+        """Return pressure [hPa], temperature [degC] and relative humidity (0 to 1)."""
+        return 615 + 0.3 * _wave(time_s, 11_000), 2 - min(time_s, 36_000) / 7200, 0.2 + 0.02 * _wave(time_s, 5600)
+
+    def _r0(self, time_s: float) -> float:
+        bad = self._faults.r0_m(time_s)
+        return self._settings.r0_m * (1 + 0.1 * _wave(time_s, 1500)) if bad is None else bad
+
+    def _turbulence(self, time_s: float) -> Values:
+        r0 = self._r0(time_s)
+        return {
+            "r0": r0,
+            "theta0": 14_000 * r0,
+            "theta2": 30_000 * r0,
+            "L0": 30.0,
+            "tau0": 0.033 * r0,
+            "profile": [0.4, 0.1, 0.08, 0.06, 0.05, 0.05, 0.06, 0.06, 0.05, 0.04, 0.03, 0.02],
+        }
+
+    def _ao_mode(self, _time_s: float) -> Values:
+        rates: Values = {"rateHo": 800.0, "rateLo": 200.0, "rateLot": 0.1, "rateWc": 800.0}
+        return rates | {"tier1": "OIWFSA", "tier2": ["OIWFSB", "OIWFSC"], "tier3f": "OIWFSA"}
+
+    def _guide_images(self, time_s: float) -> Values:
+        size = _spot_px(self._band, *self._faults.optics(time_s))
+        sizes: Values = {"size1": [size * (1 + 0.01 * n) for n in range(4)], "size2": [size] * 4}
+        return sizes | {"ellip": [1 + 0.01 * n for n in range(4)], "rot": [10.0, 20.0, 30.0, 40.0]}
+
+    def _detector_config(self, _time_s: float) -> Values:
+        settings = self._settings
+        ramp_s = settings.reads_per_ramp * settings.frame_time_s
+        return {
+            "obsId": settings.observation,
+            "reads": settings.reads_per_ramp,
+            "ramps": settings.ramps_per_exposure,
+            "readoutTime": settings.frame_time_s,
+            "rampIntegrationTime": ramp_s,
+            "totalTime": ramp_s * settings.ramps_per_exposure,
+        }
+
+    def _observe_settings(self, _time_s: float) -> Values:
+        settings = self._settings
+        ramp_ms = max(1750.0, 1000 * settings.reads_per_ramp * settings.frame_time_s)
+        numbers: Values = {"numReads": settings.reads_per_ramp, "numRamps": settings.ramps_per_exposure}
+        return numbers | {"samplingMode": settings.read_mode, "integrationTime": ramp_ms}
+
+    def _imager_system(self, _time_s: float) -> Values:
+        settings = self._settings
+        lists: Values = {"gain": [settings.gain_e_per_dn] * 4, "readNoise": [settings.read_noise_e] * 4}
+        names: Values = {"detectorName": ["H4RG-1", "H4RG-2", "H4RG-3", "H4RG-4"], "channels": settings.channels}
+        return lists | names
+
+    def _ifs_system(self, _time_s: float) -> Values:
+        settings = self._settings
+        numbers: Values = {"gain": settings.gain_e_per_dn, "readNoise": settings.read_noise_e}
+        return numbers | {"detectorName": "H4RG-5", "channels": settings.channels}
+
+
+def _wave(time_s: float, period_s: float) -> float:
+    return math.sin(2 * math.pi * time_s / period_s)
+
+
+def _half_turn(angle_deg: float) -> float:
+    return (angle_deg + 180) % 360 - 180
+
+
+@lru_cache(maxsize=64)
+def _spot_px(band: tuple[float, float], r0_m: float, error_nm: float) -> float:
+    """Return sigma of a guide star's spot: the core's, and the halo's by the light that is in it."""
+    middle_um = sum(band) / 2
+    core_px = 1.03 * middle_um * 1e-6 / 30 * _MAS / PIXEL_MAS / 2.355
+    halo = 1 - math.exp(-((2 * math.pi * error_nm / (1000 * middle_um)) ** 2))
+    return core_px + halo**4 * (halo_fwhm_px(middle_um, r0_m) / 2.355 - core_px)
+
+
+def _plausible(key: Key, time_s: float) -> Value:
+    """Return a value of a key's type in its range, drifting a little where it is a real."""
+    about = key.about
+    if about.type == "text":
+        one: Value = about.choices[0] if about.choices else "SIM"
+    elif about.type == "flag":
+        one = True
+    elif about.type == "real":
+        low, high = about.low, about.high
+        middle = (low + high) / 2 if low is not None and high is not None else low if low is not None else 1.0
+        reach = (high - low) / 100 if low is not None and high is not None else 0.0
+        one = middle + reach * _wave(time_s, 900)
+    elif about.type == "integer":
+        one = int(about.low or 1)
+    else:
+        one = "SIM"
+    return [one] * about.length if about.length > 1 else one  # type: ignore[list-item]
+
+
+def _rounded(value: Value) -> Value:
+    """Write no more digits than instruments give, which keeps the night the same on every machine."""
+    if isinstance(value, list):
+        return [_rounded(one) for one in value]  # type: ignore[misc]
+    return float(round(value, 9)) if isinstance(value, float) else value
