@@ -50,6 +50,9 @@ def dark(
     check_output(out, overwrite, pedigree)
     with FrameStack(out.parent) as frames:
         reduced(Input(inputs, detector, config), [*(override or []), "dark=N/A", "badpix=N/A", *WITHOUT], frames.append)
+        for header in frames.headers:
+            if _kind(header) and not _is_dark(header):
+                say(f"{header.exposure_id}: its type is {_kind(header)}, not dark; taken all the same")
         with rows_bar("rows", frames.shape[0]) as advance:
             made = make_dark(frames, advance)
         write_reference(out, "DARK", _origins(frames), pedigree, made.dq, data=made.rate, err=made.err)
@@ -131,5 +134,9 @@ def _origins(frames: FrameStack) -> list[Origin]:
 
 
 def _is_dark(header: FrameHeader | ReadHeader) -> bool:
-    kind = str(header.setup.get("EXPTYPE", header.setup.get("OBSTYPE", ""))).upper()
+    kind = _kind(header)
     return "DARK" in kind or kind in ("DRK", "MDK")
+
+
+def _kind(header: FrameHeader | ReadHeader) -> str:
+    return str(header.setup.get("EXPTYPE", header.setup.get("OBSTYPE", ""))).strip().upper()

@@ -8,6 +8,7 @@ import typer
 
 from refcache.loading import load_reference
 from refcache.references import Bias, Saturation
+from rtcal.bands import Bands
 from rtcal.buffers import FloatImage
 from rtcal.commands.common import ConfigOption, say
 from rtcal.commands.refs_make_common import (
@@ -139,8 +140,8 @@ def linearity(
             raise UsageError(f"--saturation {saturation} is {map_dn.shape}, the reads are {ramps.shape}")
         header_dn = ramps.detector.saturation_dn * given.settings().ramp.saturation_fraction
         ceiling = header_dn if map_dn is None else map_dn
-        with rows_bar("rows", ramps.shape[0]) as advance:
-            made = make_linearity(ramps, order, bias_dn, ceiling, advance)
+        with rows_bar("rows", ramps.shape[0]) as advance, Bands(given.settings().daemon.threads) as pool:
+            made = make_linearity(ramps, order, bias_dn, ceiling, pool, advance)
         cards = {
             "LINORDER": (order, "highest power"),
             "LINMAX": (round(made.valid_dn, 1), "[DN] above the bias, up to which they hold"),

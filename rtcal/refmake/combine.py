@@ -15,7 +15,7 @@ from rtcal.refmake.stacks import Advance, FrameStack, nobody, row_bands
 from streams.dq import Dq
 
 OUTLIER_SIGMA = 5.0
-PASSING = Dq.SATURATED | Dq.JUMP_DET | Dq.MISSING_READ | Dq.AD_FLOOR | Dq.UNRELIABLE_SLOPE | Dq.PERSISTENCE
+PASSING = Dq.SATURATED | Dq.JUMP_DET | Dq.MISSING_READ | Dq.AD_FLOOR | Dq.UNRELIABLE_SLOPE | Dq.PERSISTENCE | Dq.WINDOW
 """Flags that tell of one ramp, not of the detector: a reference does not hand them on."""
 MEDIAN_LOSS = 1.2533
 """Error of a median over that of a mean, for normal noise: the root of pi/2."""

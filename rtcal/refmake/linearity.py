@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rtcal.bands import BAND_BYTES, Bands
 from rtcal.buffers import FlagImage, FloatImage
 from rtcal.errors import UsageError
 from rtcal.refmake.noise import channel_columns
@@ -137,11 +138,21 @@ class _Lines:
         )
 
 
+@dataclass(frozen=True)
+class _Levels:
+    """What signals count from, from where on they are not used [DN, raw], and which pixels see light; (y, x)."""
+
+    zero_dn: Floats
+    ceiling_dn: Floats
+    active: NDArray[np.bool_]
+
+
 def make_linearity(
     ramps: RampStack,
     order: int,
     bias_dn: FloatImage | None,
     ceiling_dn: float | FloatImage,
+    pool: Bands,
     advance: Advance = nobody,
 ) -> Linearity:
     """Fit the linearity of every pixel.
@@ -156,6 +167,8 @@ def make_linearity(
         Level that signals count from [DN], (y, x); None: where each pixel's ramps point to at the reset.
     ceiling_dn
         Raw level from which reads are not used [DN], one or (y, x).
+    pool
+        Threads, to which the output channels are dealt out.
     advance
         Told how many rows are done.
 
@@ -167,46 +180,42 @@ def make_linearity(
     ramps.check("linearity", reads=order + SPARE_READS + 1)
     shape, detector = ramps.shape, ramps.detector
     noise = Noise(detector.read_noise_e / detector.gain_e_per_dn, detector.gain_e_per_dn)
-    dq = ramps.border_flags()
+    channels = channel_columns(shape[1], detector.channels)
     coefficients, reach = np.zeros((order + 1, *shape), np.float32), np.zeros(shape, np.float32)
-    saturated = []
+    dq, saturated = ramps.border_flags(), []
+    active = dq & np.uint32(Dq.REFERENCE_PIXEL) == 0
     for rows, bands in ramps.bands(advance, margin=BAND_ROWS):
-        ceiling = ceiling_dn if isinstance(ceiling_dn, float) else ceiling_dn[rows]
-        zero = bias_dn[rows].astype(np.float64) if bias_dn is not None else extrapolated_bias(bands, ceiling)
+        ceiling = np.broadcast_to(ceiling_dn, shape)[rows].astype(np.float64)
+        zero = extrapolated_bias(bands, ceiling) if bias_dn is None else bias_dn[rows].astype(np.float64)
+        levels = _Levels(zero, ceiling, active[rows])
         saturated.append(float(np.median(ceiling - zero)))
-        signals = [np.reshape(band.signal_dn - zero, (len(band.times_s), -1)) for band in bands]
-        used = [usable(band.raw_dn, ceiling).reshape(len(band.times_s), -1) for band in bands]
-        fit = fit_pixels(signals, [band.times_s for band in bands], used, order, noise)
-        fitted = fit.coefficients(_shared(fit, shape[1], detector.channels))
-        coefficients[:, rows] = fitted.reshape(order + 1, -1, shape[1])
-        # Where a ramp went on beyond saturation the polynomial holds up to it, not only up to the read before.
-        beyond = np.any([(band.raw_dn >= ceiling).any(axis=0) for band in bands], axis=0)
-        reach[rows] = np.where(beyond, ceiling - zero, fit.reach_dn.reshape(-1, shape[1]))
-    saturated_dn = float(np.median(saturated))
-    good, valid_dn = _check(coefficients, reach, dq & np.uint32(Dq.REFERENCE_PIXEL) == 0)
-    if valid_dn < LEAST_LIGHT * saturated_dn:
-        raise UsageError(
-            f"the flats reach {valid_dn:.0f} of {saturated_dn:.0f} DN, too little to show a bend; give brighter ones"
-        )
-    coefficients[:, ~good] = 0
-    coefficients[1][~good] = 1
-    dq[~good & (dq == 0)] |= np.uint32(Dq.NO_LIN_CORR)
-    return Linearity(coefficients, dq, reach, valid_dn, saturated_dn)
+
+        def work(part: slice, rows: slice = rows, bands: list[RampBand] = bands, levels: _Levels = levels) -> None:
+            for columns in channels[part]:
+                found = _fit_channel(bands, columns, levels, order, noise)
+                coefficients[:, rows, columns], reach[rows, columns] = found
+
+        pool.run(work, (len(channels), 1), BAND_BYTES)
+    return _checked(coefficients, reach, dq, float(np.median(saturated)))
 
 
-def _shared(fit: Fit, width: int, channels: int) -> Floats:
-    """Return a band's polynomials, each drawn towards those of its output channel as far as noise demands."""
-    unknowns = fit.scaled.shape[1]
-    scaled = fit.scaled.reshape(-1, width, unknowns)
-    covariance = fit.covariance.reshape(-1, width, unknowns, unknowns)
-    for columns in channel_columns(width, channels):
-        own = scaled[:, columns]
-        noise = covariance[:, columns].reshape(-1, unknowns, unknowns)
-        scaled[:, columns] = shrink(own.reshape(-1, unknowns), noise).reshape(own.shape)
-    return scaled.reshape(-1, unknowns)
+def _fit_channel(
+    bands: Sequence[RampBand], columns: slice, levels: _Levels, order: int, noise: Noise
+) -> tuple[Floats, Floats]:
+    """Return coefficients, (k, y, x), and reach, (y, x), of some rows of one output channel."""
+    zero, ceiling, active = levels.zero_dn[:, columns], levels.ceiling_dn[:, columns], levels.active[:, columns]
+    raw = [band.raw_dn[:, :, columns] for band in bands]
+    signals = [(band.signal_dn[:, :, columns] - zero).reshape(len(band.times_s), -1) for band in bands]
+    used = [(usable(own, ceiling) & active).reshape(len(own), -1) for own in raw]
+    fit = fit_pixels(signals, [band.times_s for band in bands], used, order, noise)
+    # Each pixel is drawn towards the others of its output as far as noise demands.
+    found = fit.coefficients(shrink(fit.scaled, fit.covariance)).reshape(order + 1, *zero.shape)
+    # Where a ramp went on beyond saturation the polynomial holds up to it, not only up to the read before.
+    beyond = np.any([(own >= ceiling).any(axis=0) for own in raw], axis=0)
+    return found, np.where(beyond, ceiling - zero, fit.reach_dn.reshape(zero.shape))
 
 
-def extrapolated_bias(bands: Sequence[RampBand], ceiling_dn: float | FloatImage) -> Floats:
+def extrapolated_bias(bands: Sequence[RampBand], ceiling_dn: Floats) -> Floats:
     """Return the level that each pixel's first two reads point to at the time of the reset, mean over ramps."""
     levels = []
     for band in bands:
@@ -321,17 +330,9 @@ def _begin_stretch(
     return np.asarray(jumped)
 
 
-def _check(
-    coefficients: NDArray[np.float32], reach_dn: FloatImage, active: NDArray[np.bool_]
-) -> tuple[NDArray[np.bool_], float]:
-    """Tell which polynomials are to be used: not those of pixels that reached too little, or that turn over.
-
-    Returns
-    -------
-    tuple
-        Where they are, (y, x), and the signal up to which they were typically measured.
-    """
-    good = active & np.isfinite(coefficients).all(axis=0)
+def _checked(coefficients: NDArray[np.float32], reach_dn: FloatImage, dq: FlagImage, saturated_dn: float) -> Linearity:
+    """Leave out the polynomials of pixels that reached too little, or that turn over within their reach."""
+    good = (dq & np.uint32(Dq.REFERENCE_PIXEL) == 0) & np.isfinite(coefficients).all(axis=0)
     if good.any():
         good &= reach_dn >= LEAST_REACH * np.median(reach_dn[good])
     for part in np.linspace(0, 1, SLOPE_SAMPLES):
@@ -341,4 +342,12 @@ def _check(
         good &= slope > 0
     if not good.any():
         raise UsageError("no pixel can be fitted: more reads below saturation are needed, or a lower --order")
-    return good, float(np.median(reach_dn[good]))
+    valid_dn = float(np.median(reach_dn[good]))
+    if valid_dn < LEAST_LIGHT * saturated_dn:
+        raise UsageError(
+            f"the flats reach {valid_dn:.0f} of {saturated_dn:.0f} DN, too little to show a bend; give brighter ones"
+        )
+    coefficients[:, ~good] = 0
+    coefficients[1][~good] = 1
+    dq[~good & (dq == 0)] |= np.uint32(Dq.NO_LIN_CORR)
+    return Linearity(coefficients, dq, reach_dn, valid_dn, saturated_dn)

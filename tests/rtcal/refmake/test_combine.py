@@ -43,9 +43,11 @@ def test_many_darks_lose_outliers_on_both_sides(held):
 def test_a_pixel_without_a_value_in_any_dark_is_not_a_number(held):
     dq = np.zeros(SHAPE, "u4")
     dq[3, 3] = Dq.DO_NOT_USE | Dq.SATURATED
+    dq[5, 5] = Dq.DO_NOT_USE | Dq.WINDOW
     made = combine(held.frames(frame(noise(1), dq=dq), frame(noise(2), dq=dq)))
     assert np.isnan(made.rate[3, 3])
     assert made.dq[3, 3] == Dq.DO_NOT_USE  # saturation is a matter of those ramps, not of the detector
+    assert made.dq[5, 5] == Dq.DO_NOT_USE  # so is a window
     assert made.saturated[3, 3]
     one = combine(held.frames(frame(noise(1), dq=dq), frame(noise(2))))
     assert np.isfinite(one.rate[3, 3])
