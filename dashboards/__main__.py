@@ -14,6 +14,7 @@ from dashboards.app import Dashboard
 from dashboards.feed import Feed
 from dashboards.render import compile_kernels
 from dashboards.settings import Settings
+from streams import photometry
 from streams.clock import SystemClock
 from streams.errors import EndpointError, SettingsError
 from streams.heap import keep_heap
@@ -30,6 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     except SettingsError as error:
         return _fail(str(error), 2)
     keep_heap()
+    photometry.compile_kernels()
     compile_kernels()  # before anything listens: the first frame must not wait for a compiler
     try:
         asyncio.run(_serve(settings, options))
@@ -41,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
 async def _serve(settings: Settings, options: argparse.Namespace) -> None:
     dashboard_settings = settings.dashboard
     feed = Feed(SystemClock(), dashboard_settings.budget, dashboard_settings.display_pixels)
-    dashboard = Dashboard(feed, dashboard_settings, settings.optics, options.port)
+    dashboard = Dashboard(feed, dashboard_settings, settings.instrument_optics, options.port)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -25,7 +25,7 @@ from dashboards.page import STATIC, make_document
 from dashboards.panels.strip import thumbnail
 from dashboards.settings import DashboardSettings
 from streams.errors import EndpointError
-from streams.optics import OpticsSettings
+from streams.optics import Optics
 
 PING_S = 10
 UNUSED_SESSION_MS = 10_000
@@ -67,7 +67,7 @@ class Dashboard:
     settings
         Table `[dashboard]`.
     optics
-        Table `[optics]`.
+        Angles and bands.
     port
         Overrides the settings' port; 0 lets the system choose.
 
@@ -77,9 +77,7 @@ class Dashboard:
         If the port is in use or the address is not this machine's.
     """
 
-    def __init__(
-        self, feed: Feed, settings: DashboardSettings, optics: OpticsSettings, port: int | None = None
-    ) -> None:
+    def __init__(self, feed: Feed, settings: DashboardSettings, optics: Optics, port: int | None = None) -> None:
         listening = _bind(settings.address, settings.port if port is None else port)
         self.port = int(listening.getsockname()[1])
         self.url = f"http://{_host(settings.address)}:{self.port}/"

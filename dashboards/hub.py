@@ -20,7 +20,7 @@ from dashboards.panels.strip import shelf_of, strip
 from dashboards.picture import MIB
 from dashboards.scene import Layout, Moment, Scene, build
 from dashboards.settings import DashboardSettings
-from streams.optics import OpticsSettings
+from streams.optics import Optics
 
 if TYPE_CHECKING:
     from dashboards.image import Viewer
@@ -74,12 +74,12 @@ class Hub:
     settings
         Table `[dashboard]`.
     optics
-        Table `[optics]`.
+        Angles and bands.
     build_id
         Names this version of the page; a page of another version loads itself anew.
     """
 
-    def __init__(self, feed: Feed, settings: DashboardSettings, optics: OpticsSettings, build_id: str) -> None:
+    def __init__(self, feed: Feed, settings: DashboardSettings, optics: Optics, build_id: str) -> None:
         self.feed = feed
         self.settings = settings
         self.optics = optics

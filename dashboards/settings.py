@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from streams.endpoints import StreamsSettings
-from streams.optics import OpticsSettings
+from streams.optics import Optics, OpticsSettings
 
 Positive = Annotated[int, Meta(gt=0)]
 Limits = Literal["zscale", "percentile", "minmax", "manual"]
@@ -66,4 +66,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 
     streams: StreamsSettings
     optics: OpticsSettings
+    filters: dict[str, tuple[float, float]]
     dashboard: DashboardSettings
+
+    @property
+    def instrument_optics(self) -> Optics:
+        """Angles and bands."""
+        return Optics(self.optics, self.filters)

@@ -11,6 +11,7 @@ from streams.csw_settings import CswSettings
 from streams.endpoints import StreamsSettings
 from streams.fits_keys import FitsKeys
 from streams.messages import ObserveHeader, ReadHeader
+from streams.optics import OpticsSettings
 from streams.simulator import SimulatorSettings
 from streams.windows import base_detector, is_window
 
@@ -158,6 +159,18 @@ def _count(value: object, default: int) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 1024 else default
 
 
+class QualitySettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Table `[quality]`: what is measured on every frame."""
+
+    enabled: bool
+    sources: Annotated[int, Meta(ge=0, le=100)]
+    significance: Annotated[float, Meta(gt=0, le=1e6)]
+    radius_mas: Annotated[float, Meta(gt=0, le=1e5)]
+    persistence_s: Annotated[float, Meta(ge=0, le=1e6)]
+    persistence_fraction: Annotated[float, Meta(gt=0, le=1)]
+    persistence_at_1s: Annotated[float, Meta(ge=0, le=1)]
+
+
 class Settings(Struct, frozen=True):
     """The configuration, one field for each table."""
 
@@ -169,6 +182,8 @@ class Settings(Struct, frozen=True):
     telemetry: TelemetrySettings
     adc: AdcSettings
     wcs: WcsSettings
+    optics: OpticsSettings
+    quality: QualitySettings
     filters: dict[str, tuple[float, float]]
     products: ProductSettings
     arc: ArcSettings

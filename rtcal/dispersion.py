@@ -8,9 +8,9 @@ import numpy as np
 from msgspec.structs import replace
 
 from rtcal.adc import Air, Floats, dispersion_mas, residual_mas, smear_of, standin_prism_mas
-from rtcal.bandpass import band_of
 from rtcal.sky_settings import AdcSettings
 from rtcal.snapshot import Snapshot
+from streams.bandpass import band_of
 from streams.messages import AdcResidual, Scalar
 
 POINTS = 9

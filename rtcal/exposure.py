@@ -15,6 +15,7 @@ from rtcal.errors import ReadRejected
 from rtcal.estimator import Ends, Timeline, ends_of, slope_of
 from rtcal.kernels.finish import Estimate, Noise, Output
 from rtcal.kernels.planes import Sample
+from rtcal.quality import channel_noise_e
 from rtcal.steps import Chain, Inputs, JumpTest
 from streams.clock import NS
 from streams.dq import Dq
@@ -148,6 +149,8 @@ class Exposure:
         self._effective_s = 0.0
         self._first_ns = self._last_ns = opening.header.time_ns
         self._whole = True
+        self.channel_noise_e: list[float] = []
+        """Of one read in the last ramp that was closed, by channel; empty without reference pixels."""
         self.last_ramp_index = opening.header.ramp
         self._excluded: list[int] = []
         self._parting = False
@@ -313,6 +316,9 @@ class Exposure:
         self._estimate = steps.estimate_of(state, self._buffers.ends, fitted, len(timeline), gain, several)
         if several:
             steps.gather_ramp(state, self._estimate, gain, self._bands)
+        detector = self.plan.detector
+        last = ramp.samples[0].raw
+        self.channel_noise_e = channel_noise_e(ramp.zero, last, detector.reference_border, detector.channels, gain)
         variance = self.plan.detector.read_noise_e**2
         self._noise = Noise(np.float32(gain), np.float32(variance), ramp.zero, self._chain.curve)
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from msgspec import structs
 
-from rtcal.bandpass import tidy
 from rtcal.config import DetectorSettings, Settings, TelemetrySettings
 from rtcal.rules import Moment, Rule, parse_rules
 from rtcal.sky import Sky, sky_of
 from rtcal.telemetry import Joined, TelemetryHistory
+from streams.bandpass import tidy
 from streams.clock import NS
 from streams.messages import MAX_TELEMETRY_ROWS, Frame, ReadHeader, Scalar, TelemetryRow
 from streams.telemetry_keys import Key, KeyTable, Value

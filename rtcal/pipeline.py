@@ -21,6 +21,8 @@ from rtcal.config import CalibrationSettings, Detector, DetectorSettings, Mode, 
 from rtcal.errors import ReadRejected
 from rtcal.exposure import Exposure, Plan
 from rtcal.joined import Monitor, with_telemetry
+from rtcal.persistence import Persistence
+from rtcal.quality import Meter
 from rtcal.routing import WindowSeen
 from rtcal.snapshots import complete
 from rtcal.windowing import Windows
@@ -88,6 +90,8 @@ class PipelineSettings:
     detectors: dict[str, DetectorSettings]
     hold_reads: int
     preview_pixels: int
+    meter: Meter | None = None
+    """Measures each frame before it leaves."""
     announce: dict[str, str] = field(default_factory=dict)
     """Setup key by the telemetry that tells of its change: references are loaded ahead."""
 
@@ -123,6 +127,8 @@ class Pipeline:
         self._bands = bands
         self._clock = clock
         self._monitor = monitor
+        self._meter = settings.meter
+        self._persistence = None if settings.meter is None else Persistence(settings.meter.settings)
         self._order = Resequencer(settings.hold_reads)
         self._exposure: Exposure | None = None
         self._buffers: Buffers | None = None
@@ -358,10 +364,21 @@ class Pipeline:
         if self._monitor is not None:
             frame = with_telemetry(frame, self._monitor)
         frame = dataclasses.replace(frame, header=replace(frame.header, references=complete(frame.header)))
+        frame = self._measured(frame, exposure)
         self._revision += 1
         self._final = final
         self.counters["frames"] += 1
         return frame
+
+    def _measured(self, frame: Frame, exposure: Exposure) -> Frame:
+        """Say in a frame's header how good it is, and flag what may glow."""
+        if self._meter is None or self._persistence is None:
+            return frame
+        persistent = self._persistence.flag(frame)
+        quality = self._meter.measure(frame, exposure.channel_noise_e, persistent)
+        self._persistence.remember(frame)
+        header = replace(frame.header, quality=quality, published_ns=self._clock.tai_ns())
+        return dataclasses.replace(frame, header=header)
 
     def _choose_again(self, exposure: Exposure) -> None:
         """Take what has been loaded since the exposure began, but for what its reads were corrected with."""

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 from astropy.io import fits
 
+from rtcal.quality_cards import quality_cards
 from rtcal.telemetry_table import ascii_text, residual_cards, residual_table, telemetry_cards, telemetry_table
 from streams.clock import iso_utc, tai_to_mjd
 from streams.errors import ImageError
@@ -177,7 +178,8 @@ def _own_cards(header: FrameHeader) -> list[tuple[str, Scalar, str]]:
     if header.sky_scale is not None:
         cards.append(("SKYSCALE", header.sky_scale, "the sky was multiplied by this"))
     cards += [("CRDS_CTX", header.crds_context, "CRDS context"), ("CRDS_SHA", header.crds_sha1, "its SHA-1")]
-    return cards + _reference_cards(header.references)
+    quality = [] if header.quality is None else quality_cards(header.quality)
+    return cards + quality + _reference_cards(header.references)
 
 
 def _reference_cards(references: list[Provenance]) -> list[tuple[str, Scalar, str]]:

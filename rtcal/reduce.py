@@ -8,9 +8,11 @@ from rtcal.bands import Bands
 from rtcal.config import Settings
 from rtcal.joined import Monitor, make_history
 from rtcal.pipeline import Pipeline, PipelineSettings, References
+from rtcal.quality import Meter
 from rtcal.routing import Key, Router
 from streams.clock import Clock
 from streams.messages import Frame, Message, Telemetry
+from streams.optics import Optics
 from streams.sources import Source
 from streams.telemetry_keys import load_keys
 
@@ -23,8 +25,14 @@ def pipeline_settings(settings: Settings) -> PipelineSettings:
         detectors=settings.detectors,
         hold_reads=settings.daemon.hold_reads,
         preview_pixels=settings.daemon.preview_pixels,
+        meter=meter_of(settings),
         announce=settings.refcache.announce,
     )
+
+
+def meter_of(settings: Settings) -> Meter | None:
+    """Return what measures frames, unless that is switched off."""
+    return Meter(settings.quality, Optics(settings.optics, settings.filters)) if settings.quality.enabled else None
 
 
 class Reducer:

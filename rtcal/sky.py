@@ -29,7 +29,7 @@ def sky_of(header: FrameHeader, shape: tuple[int, int], rows: Sequence[Telemetry
     """
     if not rows:
         return Sky()
-    found = dispersion_of(Snapshot(rows), header.setup, settings.adc, settings.filters, settings.wcs.diameter_m)
+    found = dispersion_of(Snapshot(rows), header.setup, settings.adc, settings.filters, settings.optics.telescope_m)
     adc = None if found is None else found.residual
     notes = [] if found is None else list(found.notes)
     if str(header.setup.get("INSTMODE", "IMG")).upper() in SPECTRAL:
@@ -43,4 +43,6 @@ def sky_of(header: FrameHeader, shape: tuple[int, int], rows: Sequence[Telemetry
     shift = (0.0, 0.0)
     if settings.wcs.shift_by_dispersion and adc is not None and adc.shift_mas is not None:
         shift = (adc.shift_mas[0], adc.shift_mas[1])
-    return Sky(adc, wcs_keys(header.detector, shape, header.setup, (ra, dec, angle), shift, settings.wcs), notes)
+    pointing, pixel_mas = (ra, dec, angle), settings.optics.pixel_mas
+    keys = wcs_keys(header.detector, shape, header.setup, pointing, shift, settings.wcs, pixel_mas)
+    return Sky(adc, keys, notes)

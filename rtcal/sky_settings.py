@@ -25,8 +25,6 @@ class AdcSettings(Struct, frozen=True, forbid_unknown_fields=True):
 class WcsSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Table `[wcs]`: where detectors lie on the sky."""
 
-    pixel_mas: Annotated[float, Meta(gt=0)]
-    diameter_m: Annotated[float, Meta(gt=0)]
     gap: Annotated[float, Meta(ge=0, le=10)]
     side_px: Annotated[int, Meta(ge=1, le=100_000)]
     angle_sign: Literal[-1, 1]

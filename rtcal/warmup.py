@@ -12,6 +12,7 @@ from rtcal.buffers import Buffers
 from rtcal.calibration import Calibration, Limits
 from rtcal.config import CalibrationSettings, Detector, Mode, Settings
 from rtcal.exposure import Exposure, Plan
+from rtcal.quality import compile_quality
 from streams import settings as settings_file
 from streams.messages import Read, ReadHeader
 
@@ -24,6 +25,7 @@ def compile_kernels(settings: CalibrationSettings, bands: Bands) -> None:
     for dtype in ("<u2", "<f4"):
         for mode in get_args(Mode):
             _reduce_one(mode, dtype, settings, bands)
+    compile_quality()
 
 
 def _reduce_one(mode: Mode, dtype: str, settings: CalibrationSettings, bands: Bands) -> None:

@@ -22,6 +22,7 @@ def wcs_keys(
     pointing: tuple[float, float, float],
     shift_mas: tuple[float, float],
     settings: WcsSettings,
+    pixel_mas: float,
 ) -> dict[str, str | int | float | bool]:
     """Return the keywords of a detector's image.
 
@@ -39,12 +40,14 @@ def wcs_keys(
         Of the light in the image from where it would fall without dispersion, (x, y).
     settings
         The table `[wcs]`.
+    pixel_mas
+        Plate scale.
     """
     place = settings.places.get(detector)
     if place is None:
         return {}
     ra, dec, angle = pointing
-    scale = settings.pixel_mas / MAS_PER_DEG
+    scale = pixel_mas / MAS_PER_DEG
     x, y = _centre_px(place, shape, setup, settings)
     turn = np.radians(settings.angle_sign * angle + settings.angle_offset_deg)
     cosine, sine = float(np.cos(turn)), float(np.sin(turn))
@@ -54,8 +57,8 @@ def wcs_keys(
         "CTYPE2": "DEC--TAN",
         "CUNIT1": "deg",
         "CUNIT2": "deg",
-        "CRPIX1": x + shift_mas[0] / settings.pixel_mas,
-        "CRPIX2": y + shift_mas[1] / settings.pixel_mas,
+        "CRPIX1": x + shift_mas[0] / pixel_mas,
+        "CRPIX2": y + shift_mas[1] / pixel_mas,
         "CRVAL1": ra % 360.0,
         "CRVAL2": dec,
         # East lies to the left where north is up.

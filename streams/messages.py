@@ -185,6 +185,41 @@ class AdcResidual(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Edge to edge between the prisms where they are and where they are meant to be."""
 
 
+class Quality(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How good a frame is; what could not be measured is None."""
+
+    sources: Index = 0
+    """Stars measured; widths, light and sharpness are their medians."""
+    fwhm_mas: float | None = None
+    ellipticity: float | None = None
+    ee50_mas: float | None = None
+    """Radius that holds half of the light."""
+    ee_50mas: float | None = None
+    """Part of the light within 50 mas."""
+    strehl: float | None = None
+    """Proxy: the peak pixel's share of the light over that of an ideal image."""
+    sky: float | None = None
+    """Median of the good pixels without sources [e-/s]; what was subtracted is not in it."""
+    sky_noise: float | None = None
+    """Scatter of these pixels [e-/s]."""
+    sky_mag_arcsec2: float | None = None
+    zero_point: float | None = None
+    """Magnitude of 1 e-/s that was used."""
+    background_limited_s: float | None = None
+    """Exposure at which read noise and the noise of the background are equal."""
+    saturated_fraction: float = 0.0
+    peak_fraction: float | None = None
+    """Highest charge of a good pixel at the end of a ramp, as part of the saturation level."""
+    saturation_s: float | None = None
+    """Time from the reset at which that pixel saturates."""
+    read_noise_e: Annotated[list[float], Meta(max_length=64)] = []
+    """Of one read, by channel, from the reference pixels."""
+    jumps: Count = 0
+    jumps_per_s_cm2: float | None = None
+    persistent: Count = 0
+    """Pixels that may glow from an earlier exposure."""
+
+
 class FrameHeader(_Header, frozen=True, kw_only=True, tag="frame"):
     """A reduced image; `time_ns` is its last read."""
 
@@ -225,6 +260,7 @@ class FrameHeader(_Header, frozen=True, kw_only=True, tag="frame"):
     """Reads that a rule left out, not counted among the lost or rejected."""
     telemetry: Annotated[list[TelemetryRow], Meta(max_length=MAX_TELEMETRY_ROWS)] = []
     adc: AdcResidual | None = None
+    quality: Quality | None = None
     wcs: SetupKeys = {}
     """World coordinates of DATA, ERR and DQ as FITS keywords; empty where the pointing is not known."""
 

@@ -1,10 +1,13 @@
 """What the optics would give at best, and the numbers that turn pixels into angles."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
 from msgspec import Meta, Struct
+
+from streams.bandpass import band_of, tidy
 
 MAS_PER_RADIAN = float(np.degrees(3.6e6))
 _NODES = 48
@@ -17,15 +20,33 @@ class OpticsSettings(Struct, frozen=True, forbid_unknown_fields=True):
     pixel_mas: Annotated[float, Meta(gt=0, le=1e5)]
     pixel_um: Annotated[float, Meta(gt=0, le=1e3)]
     telescope_m: Annotated[float, Meta(gt=0, le=1e3)]
-    wavelength_um: dict[str, Annotated[float, Meta(gt=0, le=1e3)]]
     zero_point: dict[str, float]
 
+
+@dataclass(frozen=True)
+class Optics:
+    """The optics and the bands of their filters."""
+
+    settings: OpticsSettings
+    filters: Mapping[str, tuple[float, float]]
+    """Edges [um]."""
+
+    @property
+    def pixel_mas(self) -> float:
+        """Side of a pixel on the sky."""
+        return self.settings.pixel_mas
+
     def diffraction_px(self, setup: Mapping[str, object]) -> float | None:
-        """Return lambda / D [px] for the FILTER of a setup; None for one that is not in the table."""
-        wavelength_um = self.wavelength_um.get(str(setup.get("FILTER", "")))
-        if wavelength_um is None:
+        """Return lambda / D [px] for the FILTER of a setup; None for one that is not known."""
+        band = band_of(str(setup.get("FILTER", "")), self.filters)
+        if band is None:
             return None
-        return wavelength_um * 1e-6 / self.telescope_m * MAS_PER_RADIAN / self.pixel_mas
+        return sum(band) / 2 * 1e-6 / self.settings.telescope_m * MAS_PER_RADIAN / self.pixel_mas
+
+    def zero_point(self, setup: Mapping[str, object]) -> float | None:
+        """Return the magnitude of 1 e-/s in the FILTER of a setup, where a flux standard gave it."""
+        wanted = tidy(setup.get("FILTER", ""))
+        return next((value for name, value in self.settings.zero_point.items() if tidy(name) == wanted), None)
 
 
 def ideal_pixel_share(diffraction_px: float, dx: float, dy: float) -> float:

@@ -11,12 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.gaussian import FWHM_PER_SIGMA, Gaussian, fit_gaussian
+from streams.growth import growth
 
 Image = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 LEAST_SIGNIFICANCE = 5.0
 """A source stands out of the noise of its surroundings by so many sigma, summed over 3 x 3 pixels."""
+SURROUNDINGS = 10
+"""How far beyond the place where a peak is looked for the noise is taken [px]."""
 CLIP_SIGMA = 3.0
 MAD_TO_SIGMA = 1.4826
 FIT_REACH = 1.0
@@ -102,7 +105,8 @@ def find_peak(data: Image, good: Mask, x: float, y: float, reach: float) -> tupl
     part = np.where(good[rows, columns], data[rows, columns], np.nan)
     if not np.isfinite(part).any():
         raise NoSource("no good pixel here")
-    level, noise = clipped_median(part.ravel())
+    around = tuple(slice(max(0, part.start - SURROUNDINGS), part.stop + SURROUNDINGS) for part in (rows, columns))
+    level, noise = clipped_median(data[around][good[around]])
     excess = np.nan_to_num(part - level)
     padded = np.pad(excess, 1)
     summed = sum(padded[j : j + part.shape[0], i : i + part.shape[1]] for j in range(3) for i in range(3))
@@ -140,21 +144,24 @@ def measure_star(
     """
     column, row = find_peak(data, good, x, y, reach)
     core = _fit_core(data, good, column, row)
-    away = _distances(data.shape, core.x, core.y)
-    ring = good & (away > radius) & (away <= radius + annulus)
+    away2 = _squared_distances(data.shape, core.x, core.y)
+    ring = good & (away2 > radius**2) & (away2 <= (radius + annulus) ** 2)
     background, noise = clipped_median(data[ring]) if ring.sum() >= 12 else (core.background, float("nan"))
     if not np.isfinite(background):
         background = core.background
     radii = _radii(radius)
-    encircled, flux, flux_error, pixels = _growth(data, err, good, away, radii, background)
+    sums = growth(data, good, core.x, core.y, background, radii)
+    flux = float(sums[-1])
+    inside = good & (away2 <= radius**2)
+    flux_error = 0.0 if err is None else float(np.sqrt((err[inside].astype(np.float64) ** 2).sum()))
     if not flux > 0:
         raise NoSource("no source here: its light is not above the background")
     spot = slice(max(0, row - 1), row + 2), slice(max(0, column - 1), column + 2)
     peak = float(np.where(good[spot], data[spot], -np.inf).max()) - background
     return Star(
         x=core.x, y=core.y, peak=peak, flux=flux, flux_error=flux_error, background=background, noise=noise,
-        fwhm=core.fwhm, ellipticity=core.ellipticity, angle_deg=core.angle_deg, radius=radius, pixels=pixels,
-        radii=tuple(radii.tolist()), encircled=tuple((encircled / flux).tolist()),
+        fwhm=core.fwhm, ellipticity=core.ellipticity, angle_deg=core.angle_deg, radius=radius, pixels=int(inside.sum()),
+        radii=tuple(radii.tolist()), encircled=tuple((sums / flux).tolist()),
     )  # fmt: skip
 
 
@@ -201,8 +208,9 @@ def _stamp(data: Image, x: float, y: float, reach: float) -> tuple[Image, slice,
     return data[rows, columns], rows, columns
 
 
-def _distances(shape: tuple[int, ...], x: float, y: float) -> NDArray[np.float64]:
-    return np.hypot(*np.ogrid[-y : shape[0] - y - 0.5, -x : shape[1] - x - 0.5])
+def _squared_distances(shape: tuple[int, ...], x: float, y: float) -> NDArray[np.float32]:
+    down, across = np.arange(shape[0], dtype=np.float32) - y, np.arange(shape[1], dtype=np.float32) - x
+    return np.asarray(down[:, None] ** 2 + across[None, :] ** 2, np.float32)
 
 
 def _radii(radius: float) -> NDArray[np.float64]:
@@ -211,22 +219,14 @@ def _radii(radius: float) -> NDArray[np.float64]:
     return steps[steps <= radius]
 
 
-def _growth(
-    data: Image, err: Image | None, good: Mask, away: NDArray[np.float64], radii: NDArray[np.float64], background: float
-) -> tuple[NDArray[np.float64], float, float, int]:
-    """Sum the light within each radius; a pixel on the rim counts by the part inside, a bad one as its ring's mean."""
-    last = radii[-1]
-    near = away <= last + 0.71
-    distance, usable = away[near], good[near]
-    values = np.where(usable, data[near].astype(np.float64) - background, 0.0)
-    ring = np.rint(distance).astype(int)
-    count = np.bincount(ring, usable)
-    means = np.divide(np.bincount(ring, values), count, out=np.zeros(count.size), where=count > 0)
-    values = np.where(usable, values, means[ring])
-    sums = np.array([(np.clip(radius - distance + 0.5, 0.0, 1.0) * values).sum() for radius in radii])
-    inside = usable & (distance <= last)
-    error = 0.0 if err is None else float(np.sqrt((err[near][inside].astype(np.float64) ** 2).sum()))
-    return sums, float(sums[-1]), error, int(inside.sum())
+def compile_kernels() -> None:
+    """Compile what measures sources, before somebody waits for a number."""
+    y, x = np.ogrid[:41, :41]
+    image = np.exp(-((x - 20) ** 2 + (y - 20) ** 2) / 4.0).astype(np.float32) * 100
+    for writable in (True, False):
+        image = image.copy()
+        image.setflags(write=writable)
+        measure_star(image, None, np.ones(image.shape, bool), 20, 20, reach=2, radius=8, annulus=4)
 
 
 def snr_after(source: float, background: float, pixels: int, read_noise_e: float, time_s: float) -> float:
@@ -250,6 +250,7 @@ __all__ = [
     "NoSource",
     "Star",
     "clipped_median",
+    "compile_kernels",
     "find_peak",
     "measure_star",
     "snr_after",

@@ -19,6 +19,7 @@ from streams.messages import (
     Preview,
     PreviewHeader,
     Provenance,
+    Quality,
     Read,
     ReadHeader,
     Spectrum,
@@ -168,6 +169,7 @@ def _frame() -> Frame:
         reads_excluded=2,
         telemetry=[LOOP, ANGLE],
         adc=RESIDUAL,
+        quality=Quality(sources=4, fwhm_mas=11.9, strehl=0.58, sky=110.2, read_noise_e=[9.1, 8.9], jumps=12),
         wcs={"CTYPE1": "RA---TAN", "CRVAL1": 150.0},
     )
     data = np.array([[1.5, np.nan], [-0.25, 1e6]], dtype="<f4")

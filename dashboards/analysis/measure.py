@@ -16,7 +16,7 @@ from dashboards.analysis.tools import Line, Tools
 from dashboards.compose import Wish, limits_of
 from dashboards.picture import Picture
 from dashboards.scene import Scene
-from streams.optics import OpticsSettings
+from streams.optics import Optics
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ def measure(
     other: Scene | None,
     wish: Wish,
     tools: Tools,
-    optics: OpticsSettings,
+    optics: Optics,
     contrast: float,
     past: Sequence[Picture] = (),
 ) -> bytes:

@@ -8,10 +8,10 @@ from dashboards.analysis.numbers import number
 from dashboards.analysis.tools import Box
 from dashboards.patch import Patch, patch_of
 from dashboards.scene import Scene
-from streams.optics import OpticsSettings
+from streams.optics import Optics
 
 
-def region(scene: Scene, box: Box, optics: OpticsSettings) -> dict[str, Any]:
+def region(scene: Scene, box: Box, optics: Optics) -> dict[str, Any]:
     """Measure the pixels that a rectangle touches, or whose middles a circle holds, on the detector under its middle.
 
     Returns

@@ -12,14 +12,14 @@ from dashboards.picture import Picture
 from dashboards.scene import Scene, Tile
 from streams.clock import NS
 from streams.messages import FrameHeader
-from streams.optics import OpticsSettings, strehl_proxy
+from streams.optics import Optics, strehl_proxy
 from streams.photometry import NoSource, Star, measure_star, time_to_snr
 
 ANNULUS_PX = 12.0
 MOST_PAST = 40
 
 
-def star(scene: Scene, place: Place, optics: OpticsSettings, past: Sequence[Picture] = ()) -> dict[str, Any]:
+def star(scene: Scene, place: Place, optics: Optics, past: Sequence[Picture] = ()) -> dict[str, Any]:
     """Measure the source near a point, and the same source in frames of the past.
 
     Returns
@@ -61,7 +61,7 @@ def _measured(tile: Tile, x: float, y: float, place: Place) -> tuple[Patch, Star
     return patch, found
 
 
-def _described(found: Star, binning: int, picture: Picture, optics: OpticsSettings) -> dict[str, Any]:
+def _described(found: Star, binning: int, picture: Picture, optics: Optics) -> dict[str, Any]:
     mas = binning * optics.pixel_mas
     diffraction = optics.diffraction_px(picture.header.setup)
     strehl = None

@@ -98,7 +98,7 @@ async def bench(**changes: Any):
     loaded = load(None, Settings)
     settings = msgspec.structs.replace(loaded.dashboard, tick_s=0.005, **changes)
     feed = Feed(SystemClock(), settings.budget, settings.display_pixels)
-    dashboard = Dashboard(feed, settings, loaded.optics, port=0)
+    dashboard = Dashboard(feed, settings, loaded.instrument_optics, port=0)
     dashboard.start()
     made = Bench(dashboard, feed)
     try:

@@ -29,7 +29,7 @@ def wcs_of(
     shift: tuple[float, float] = (0.0, 0.0),
     settings: WcsSettings = SHIPPED,
 ) -> WCS:
-    return WCS(fits.Header(wcs_keys(detector, shape, setup, (ra, dec, pa), shift, settings)))
+    return WCS(fits.Header(wcs_keys(detector, shape, setup, (ra, dec, pa), shift, settings, 4.0)))
 
 
 def test_the_field_centre_lies_in_the_gap_of_four() -> None:
@@ -95,7 +95,7 @@ def test_the_light_of_the_filter_is_shifted_by_dispersion() -> None:
 
 
 def test_a_detector_without_a_place_has_no_coordinates() -> None:
-    assert wcs_keys("IFS", (4096, 4096), FULL, (150.0, 2.0, 0.0), (0.0, 0.0), SHIPPED) == {}
+    assert wcs_keys("IFS", (4096, 4096), FULL, (150.0, 2.0, 0.0), (0.0, 0.0), SHIPPED, 4.0) == {}
 
 
 def test_the_frame_of_reference_is_icrs_in_degrees() -> None:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from streams.dq import DESCRIPTIONS, Dq, names
-from streams.messages import MESSAGE_TYPES, DetectorStatus, Provenance, Read, ReadHeader
+from streams.messages import MESSAGE_TYPES, DetectorStatus, Provenance, Quality, Read, ReadHeader
 from streams.ordering import COUNTERS
 from streams.wire import CAUSES, decode
 from tests.samples import SAMPLES, make_read
@@ -75,7 +75,7 @@ def test_every_key_of_every_kind_is_in_the_document(kind: str) -> None:
         assert f"`{path}`" in section, path
 
 
-@pytest.mark.parametrize("struct", [Provenance, DetectorStatus])
+@pytest.mark.parametrize("struct", [Provenance, DetectorStatus, Quality])
 def test_every_key_of_the_parts_of_headers_is_in_the_document(struct: type[msgspec.Struct]) -> None:
     for field in struct.__struct_fields__:
         assert f"`{field}`" in DOCUMENT, field

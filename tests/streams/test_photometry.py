@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from scipy.special import j0, j1
 
 from streams.gaussian import FWHM_PER_SIGMA, fit_gaussian
-from streams.optics import MAS_PER_RADIAN, OpticsSettings, ideal_pixel_share, strehl_proxy
+from streams.optics import MAS_PER_RADIAN, Optics, OpticsSettings, ideal_pixel_share, strehl_proxy
 from streams.photometry import NoSource, clipped_median, find_peak, measure_star, snr_after, time_to_snr
 from tests.data import shared_data
 
-OPTICS = OpticsSettings(pixel_mas=4.0, pixel_um=10.0, telescope_m=30.0, wavelength_um={"H": 1.633}, zero_point={})
+OPTICS = Optics(
+    OpticsSettings(pixel_mas=4.0, pixel_um=10.0, telescope_m=30.0, zero_point={"H": 27.0}), {"H": (1.485, 1.781)}
+)
 MIDDLE = 80
 
 

@@ -18,7 +18,7 @@ from streams.messages import Frame
 from streams.settings import load
 from tests.quicklook import make_frame, make_preview
 
-OPTICS = load(None, Settings).optics
+OPTICS = load(None, Settings).instrument_optics
 NOW = Moment()
 LAYOUT = Layout((("IMG1", "IMG2"),), 0.1)
 WISH = Wish(
