@@ -90,6 +90,8 @@ class Track:
         place = bisect_right(self._times, valid_ns)
         if place and self._times[place - 1] == valid_ns and self._issued[place - 1] == issued_ns:
             return True  # once more: the last value, fetched at a connection
+        if place and isinstance(value, str | list) and self._values[place - 1] == value:
+            value = self._values[place - 1]  # most texts and lists stay as they are: one object serves for all
         self._times.insert(place, valid_ns)
         self._issued.insert(place, issued_ns)
         self._values.insert(place, value)
