@@ -33,7 +33,6 @@ from rtcal.refmake.saturation import make_saturation
 from streams.messages import Scalar
 
 HIGHEST_ORDER = 9
-LOW_REACH = 0.5
 
 Order = Annotated[int, typer.Option(help="Highest power of the polynomial, 2 to 9.")]
 BiasOption = Annotated[
@@ -156,12 +155,11 @@ def linearity(
             made.dq,
             extra=[float_image("COEFFS", made.coefficients)],
             cards=cards,
-            notes=f"order {order}, measured up to {made.valid_dn:.0f} DN, where {bent:.2%} is added",
+            notes=f"order {order}, good up to {made.valid_dn:.0f} DN, where {bent:.2%} is added",
         )
-        if made.valid_dn < LOW_REACH * made.saturated_dn:
-            say(
-                f"the ramps end at {made.valid_dn / made.saturated_dn:.0%} of saturation: brighter ones would tell more"
-            )
+        part = made.valid_dn / made.saturated_dn
+        if part < 1:
+            say(f"that is {part:.0%} of saturation; reads beyond will count as saturated: brighter flats would help")
 
 
 def _bent(coefficients: np.ndarray, signal_dn: float) -> float:

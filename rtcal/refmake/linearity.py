@@ -31,6 +31,8 @@ SPARE_READS = 2
 """Reads that a pixel must have beyond its unknowns."""
 LEAST_REACH = 0.5
 """Part of the typical highest signal that a pixel must have reached: its polynomial says nothing beyond."""
+TRUSTED = 1.1
+"""A polynomial is believed up to so many times the signal that was typically reached."""
 LEAST_LIGHT = 0.2
 """Part of saturation that flats must reach."""
 BAND_ROWS = 32
@@ -52,7 +54,7 @@ class Linearity:
     reach_dn: FloatImage
     """Highest signal that was used, (y, x), or saturation, if a ramp went on beyond it."""
     valid_dn: float
-    """What is typical of it."""
+    """Signal up to which the polynomials are to be believed: somewhat more than is typical of `reach_dn`."""
     saturated_dn: float
     """Typical signal at saturation."""
 
@@ -342,12 +344,12 @@ def _checked(coefficients: NDArray[np.float32], reach_dn: FloatImage, dq: FlagIm
         good &= slope > 0
     if not good.any():
         raise UsageError("no pixel can be fitted: more reads below saturation are needed, or a lower --order")
-    valid_dn = float(np.median(reach_dn[good]))
-    if valid_dn < LEAST_LIGHT * saturated_dn:
+    reached_dn = float(np.median(reach_dn[good]))
+    if reached_dn < LEAST_LIGHT * saturated_dn:
         raise UsageError(
-            f"the flats reach {valid_dn:.0f} of {saturated_dn:.0f} DN, too little to show a bend; give brighter ones"
+            f"the flats reach {reached_dn:.0f} of {saturated_dn:.0f} DN, too little to show a bend; give brighter ones"
         )
     coefficients[:, ~good] = 0
     coefficients[1][~good] = 1
     dq[~good & (dq == 0)] |= np.uint32(Dq.NO_LIN_CORR)
-    return Linearity(coefficients, dq, reach_dn, valid_dn, saturated_dn)
+    return Linearity(coefficients, dq, reach_dn, TRUSTED * reached_dn, saturated_dn)

@@ -34,7 +34,7 @@ def test_bias_saturation_and_linearity_are_files_that_the_reducer_takes(command,
     use = ["--bias", bias, "--saturation", saturation, "--config", config]
     code, out, err = command(*made, "linearity", *flats, *use, "--out", linearity)
     assert (code, out) == (0, "")
-    assert f"{linearity}: NONLINCOEFF of IMG1 from 3 inputs, order 3, measured up to 3" in err
+    assert f"{linearity}: NONLINCOEFF of IMG1 from 3 inputs, order 3, good up to 3" in err
     loaded = load_reference(linearity, "linearity")
     assert loaded.coefficients.shape == (256, 4, 256)
     assert loaded.notes == (
