@@ -7,6 +7,7 @@ from msgspec import Meta, Struct
 from refcache import FRAME_TYPES, RefcacheSettings
 from rtcal.sky_settings import AdcSettings, WcsSettings
 from rtcal.spectrograph.arc import ArcSettings
+from rtcal.spectrograph.settings import SpectrographSettings
 from streams.csw_settings import CswSettings
 from streams.endpoints import StreamsSettings
 from streams.fits_keys import FitsKeys
@@ -187,6 +188,7 @@ class Settings(Struct, frozen=True):
     filters: dict[str, tuple[float, float]]
     products: ProductSettings
     arc: ArcSettings
+    spectrograph: SpectrographSettings
     refcache: RefcacheSettings
     detectors: dict[str, DetectorSettings]
     fits_keys: dict[str, FitsKeys]

@@ -22,7 +22,7 @@ from rtcal.bands import Bands
 from rtcal.config import Settings
 from rtcal.joined import Monitor, make_history
 from rtcal.pipeline import Pipeline
-from rtcal.reduce import pipeline_settings
+from rtcal.reduce import cube_stage, pipeline_settings
 from rtcal.routing import MAX_PIPELINES, Key, Router, WindowSeen
 from rtcal.warmup import compile_kernels
 from rtcal.worker import Worker
@@ -30,11 +30,13 @@ from rtcal.writer import FrameWriter
 from streams.clock import Clock
 from streams.endpoints import open_reads
 from streams.messages import (
+    Cube,
     DetectorStatus,
     Frame,
     Message,
     Observe,
     Read,
+    Spectrum,
     Status,
     StatusHeader,
     Telemetry,
@@ -213,7 +215,10 @@ class Daemon:
     def _new_worker(self, detector: str) -> Worker:
         daemon = self._settings.daemon
         monitor = Monitor(self._settings, self._telemetry)
-        pipeline = Pipeline(pipeline_settings(self._settings), self._references, self._bands, self._clock, monitor)
+        cubes = cube_stage(self._settings, self._clock)
+        pipeline = Pipeline(
+            pipeline_settings(self._settings), self._references, self._bands, self._clock, monitor, cubes
+        )
         return Worker(
             detector,
             pipeline,
@@ -226,12 +231,11 @@ class Daemon:
         )
 
     def _publish(self, message: Message) -> None:
-        if isinstance(message, Frame):
-            self._frames.send(message)
-            if self._writer is not None:
-                self._writer.put(message)
-        else:
-            self._previews.send(message)
+        provisional = isinstance(message, Cube) and message.header.provisional
+        large = isinstance(message, Frame | Cube) and not provisional
+        (self._frames if large else self._previews).send(message)
+        if self._writer is not None and isinstance(message, Frame | Cube | Spectrum) and not provisional:
+            self._writer.put(message)
 
     def _beat(self, state: Literal["running", "stopping"]) -> None:
         counters = self.counters + self._router.counters + self._source.counters + self._telemetry.counters

@@ -25,6 +25,7 @@ from rtcal.persistence import Persistence
 from rtcal.quality import Meter
 from rtcal.routing import WindowSeen
 from rtcal.snapshots import complete
+from rtcal.spectrograph.stage import CubeStage
 from rtcal.windowing import Windows
 from streams.clock import Clock
 from streams.messages import (
@@ -111,6 +112,8 @@ class Pipeline:
         For `published_ns` alone.
     monitor
         What telemetry says of the reads; None: there is none.
+    cubes
+        Makes the spectrograph's cubes; None: none are made.
     """
 
     def __init__(
@@ -120,6 +123,7 @@ class Pipeline:
         bands: Bands,
         clock: Clock,
         monitor: Monitor | None = None,
+        cubes: CubeStage | None = None,
     ) -> None:
         self.counters: Counter[str] = Counter()
         self._settings = settings
@@ -129,6 +133,7 @@ class Pipeline:
         self._monitor = monitor
         self._meter = settings.meter
         self._persistence = None if settings.meter is None else Persistence(settings.meter.settings)
+        self._cubes = cubes
         self._order = Resequencer(settings.hold_reads)
         self._exposure: Exposure | None = None
         self._buffers: Buffers | None = None
@@ -223,7 +228,7 @@ class Pipeline:
             reads_planned=latest.reads_planned if latest else 0,
             queued=queued,
             latency_s=latency_s,
-            counters=dict(self.counters + self._order.counters),
+            counters=dict(self.counters + self._order.counters + (self._cubes.counters if self._cubes else Counter())),
             references=references,
         )
 
@@ -245,6 +250,7 @@ class Pipeline:
         self._latest = header
         if preview and exposure.ramp is not None:
             yield self._preview(exposure, header)
+            yield from self._cube_so_far(exposure, header)
         if exposure.ramp is not None and exposure.ramp.is_complete:
             yield from self._close_ramp(aborted=False)
 
@@ -341,7 +347,7 @@ class Pipeline:
         self.counters["reads_lost"] += exposure.counts["lost"] - lost_before
         self._ended = (opening.exposure_id, opening.ramp)
         self.counters["ramps"] += 1
-        yield self._frame(exposure, final=aborted or opening.ramp + 1 >= opening.ramps_planned)
+        yield from self._products(self._frame(exposure, final=aborted or opening.ramp + 1 >= opening.ramps_planned))
 
     def _conclude(self) -> Iterator[Message]:
         """Close the exposure; its last frame goes out again as final where the ramps that were to follow never came."""
@@ -350,7 +356,23 @@ class Pipeline:
         if exposure is not None and not exposure.ramps and exposure.counts["excluded"]:
             self.counters["exposures_excluded"] += 1  # no read is left that a frame could be made of
         if exposure is not None and exposure.ramps and not self._final:
-            yield self._frame(exposure, final=True)
+            yield from self._products(self._frame(exposure, final=True))
+
+    def _products(self, frame: Frame) -> Iterator[Message]:
+        """Yield the frame, then what the spectrograph makes of it."""
+        yield frame
+        if self._cubes is not None and self._calibration is not None:
+            yield from self._cubes.products(frame, self._calibration.references.arc)
+
+    def _cube_so_far(self, exposure: Exposure, header: ReadHeader) -> Iterator[Message]:
+        if self._cubes is None or exposure.ramp is None or not self._cubes.wants_preview(header):
+            return
+        _, rate = exposure.preview(1)
+        calibration = exposure.calibration
+        dq, arc = calibration.static_dq, calibration.references.arc
+        cube = self._cubes.preview(rate, dq, header, arc, exposure.ramp.length_s)
+        if cube is not None:
+            yield cube
 
     def _frame(self, exposure: Exposure, *, final: bool) -> Frame:
         self._choose_again(exposure)

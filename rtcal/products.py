@@ -18,7 +18,7 @@ from rtcal.telemetry_table import ascii_text, residual_cards, residual_table, te
 from streams.clock import iso_utc, tai_to_mjd
 from streams.errors import ImageError
 from streams.fits_images import write_image
-from streams.messages import Frame, FrameHeader, Provenance, Scalar
+from streams.messages import CubeHeader, Frame, FrameHeader, Provenance, Scalar, SpectrumHeader
 from streams.windows import base_detector
 
 UNITS: Final = {"e-/s": "electron/s"}
@@ -56,19 +56,34 @@ def frame_cards(frame: Frame) -> fits.Header:
     """
     header = frame.header
     notes: list[str] = []
-    own = _own_cards(header)
-    cards = fits.Header()
-    names: dict[str, Scalar] = {"INSTRUME": header.instrument, "DETECTOR": header.detector}
-    for key, value in {**names, **header.setup}.items():
-        _add_setup(cards, key, value, {keyword for keyword, _, _ in own}, notes)
-    for keyword, value, comment in own:
-        _add(cards, keyword, value, comment, notes)
+    cards = _setup_and_own(header, _own_cards(header), notes)
     sky = [] if header.adc is None else residual_cards(header.adc)
     for keyword, value, comment in [*sky, *telemetry_cards(header.telemetry)]:
         if keyword not in cards and not _STRUCTURE.fullmatch(keyword):
             _add(cards, keyword, value, comment, notes)
     for note in [*header.notes, *notes]:
         cards.add_history(ascii_text(note))
+    return cards
+
+
+def setup_cards(header: CubeHeader | SpectrumHeader, own: list[tuple[str, Scalar, str]]) -> fits.Header:
+    """Return the PRIMARY cards of a product of a frame: the setup's keys as `frame_cards` has them, then its own."""
+    notes: list[str] = []
+    cards = _setup_and_own(header, own, notes)
+    for note in [*header.notes, *notes]:
+        cards.add_history(ascii_text(note))
+    return cards
+
+
+def _setup_and_own(
+    header: FrameHeader | CubeHeader | SpectrumHeader, own: list[tuple[str, Scalar, str]], notes: list[str]
+) -> fits.Header:
+    cards = fits.Header()
+    names: dict[str, Scalar] = {"INSTRUME": header.instrument, "DETECTOR": header.detector}
+    for key, value in {**names, **header.setup}.items():
+        _add_setup(cards, key, value, {keyword for keyword, _, _ in own}, notes)
+    for keyword, value, comment in own:
+        _add(cards, keyword, value, comment, notes)
     return cards
 
 
@@ -86,7 +101,7 @@ def write_frame(frame: Frame, directory: Path) -> Path:
     make_directory(directory)
     path = directory / file_name(frame.header)
     saturated = fits.ImageHDU(np.array(frame.saturated_from, dtype=np.uint16), name="SATREAD")
-    references = _reference_table(frame.header.references)
+    references = reference_table(frame.header.references)
     telemetry = [telemetry_table(frame.header.telemetry)] if frame.header.telemetry else []
     if frame.header.adc is not None and frame.header.adc.x_mas:
         telemetry.append(residual_table(frame.header.adc))
@@ -117,7 +132,7 @@ def make_directory(directory: Path) -> None:
         raise ImageError(f"{directory}: cannot be made: {error.strerror}; choose another directory") from error
 
 
-def file_name(header: FrameHeader) -> str:
+def file_name(header: FrameHeader | CubeHeader | SpectrumHeader) -> str:
     """Return the name of a frame's file, the same for every issue of the same ramps.
 
     An observatory exposure id gives `SEM-PROG-OBS_IRIS_DET_TYPE_LVLn_EXP-SUB.fits`; any other id gives
@@ -194,7 +209,7 @@ def _reference_cards(references: list[Provenance]) -> list[tuple[str, Scalar, st
     return list(cards.values())
 
 
-def _reference_table(references: list[Provenance]) -> fits.BinTableHDU:
+def reference_table(references: list[Provenance]) -> fits.BinTableHDU:
     """Return the table REFERENCES: REFTYPE, NAME, SHA256, AGE [s, NaN unknown], STATUS, NOTE."""
     texts: dict[str, list[str]] = {
         "REFTYPE": [item.reftype for item in references],

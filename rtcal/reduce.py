@@ -1,5 +1,6 @@
 """The same pipeline offline: a recording or FITS reads in, frames out, nothing dropped."""
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -10,6 +11,8 @@ from rtcal.joined import Monitor, make_history
 from rtcal.pipeline import Pipeline, PipelineSettings, References
 from rtcal.quality import Meter
 from rtcal.routing import Key, Router
+from rtcal.spectrograph.stage import CubeStage
+from rtcal.writer import Product
 from streams.clock import Clock
 from streams.messages import Frame, Message, Telemetry
 from streams.optics import Optics
@@ -33,6 +36,13 @@ def pipeline_settings(settings: Settings) -> PipelineSettings:
 def meter_of(settings: Settings) -> Meter | None:
     """Return what measures frames, unless that is switched off."""
     return Meter(settings.quality, Optics(settings.optics, settings.filters)) if settings.quality.enabled else None
+
+
+def cube_stage(settings: Settings, clock: Clock) -> CubeStage | None:
+    """Return what makes cubes for one detector; None where they are switched off."""
+    if not settings.spectrograph.cubes:
+        return None
+    return CubeStage(settings.spectrograph, clock, settings.daemon.threads or os.cpu_count() or 1)
 
 
 class Reducer:
@@ -67,6 +77,7 @@ class Reducer:
         self._router = Router()
         self.pipelines: dict[Key, Pipeline] = {}
         self._settings = pipeline_settings(settings)
+        self._new_cubes = partial(cube_stage, settings, clock)
         self._references = references
         self._bands = bands
         self._clock = clock
@@ -75,7 +86,11 @@ class Reducer:
         self._new_monitor()  # a rule that cannot be read is said at once
 
     def frames(self, source: Source, on_message: Callable[[Message], None] | None = None) -> Iterator[Frame]:
-        """Yield the frames of a source's reads; ramps that are open at its end come out as they are.
+        """Yield the frames of a source's reads, as `products` does."""
+        return (product for product in self.products(source, on_message) if isinstance(product, Frame))
+
+    def products(self, source: Source, on_message: Callable[[Message], None] | None = None) -> Iterator[Product]:
+        """Yield frames, spectra and cubes of a source's reads; ramps that are open at its end come out as they are.
 
         Parameters
         ----------
@@ -89,9 +104,9 @@ class Reducer:
             if message is not None:
                 if on_message is not None:
                     on_message(message)
-                yield from self._frames_of(message)
+                yield from self._products_of(message)
         for pipeline in self.pipelines.values():
-            yield from _only_frames(pipeline.finish(aborted=False))
+            yield from _only_products(pipeline.finish(aborted=False))
 
     @property
     def counters(self) -> Counter[str]:
@@ -101,16 +116,16 @@ class Reducer:
             total.update(pipeline.status().counters)
         return total
 
-    def _frames_of(self, message: Message) -> Iterator[Frame]:
+    def _products_of(self, message: Message) -> Iterator[Product]:
         if isinstance(message, Telemetry):
             self._telemetry.take(message)
         for key, item in self._router.route(message):
             if key not in self.pipelines:
                 self.pipelines[key] = Pipeline(
-                    self._settings, self._references, self._bands, self._clock, self._new_monitor()
+                    self._settings, self._references, self._bands, self._clock, self._new_monitor(), self._new_cubes()
                 )
-            yield from _only_frames(self.pipelines[key].process(item, preview=False))
+            yield from _only_products(self.pipelines[key].process(item, preview=False))
 
 
-def _only_frames(messages: Iterator[Message]) -> Iterator[Frame]:
-    return (message for message in messages if isinstance(message, Frame))
+def _only_products(messages: Iterator[Message]) -> Iterator[Product]:
+    return (message for message in messages if isinstance(message, Product))

@@ -13,6 +13,10 @@ from rtcal.calibration import Calibration, Limits
 from rtcal.config import CalibrationSettings, Detector, Mode, Settings
 from rtcal.exposure import Exposure, Plan
 from rtcal.quality import compile_quality
+from rtcal.spectrograph.arcfile import Arc
+from rtcal.spectrograph.cube import CubeMaker
+from rtcal.spectrograph.sky import oh_offset_px, sky_of
+from rtcal.spectrograph.traces import Traces
 from streams import settings as settings_file
 from streams.messages import Read, ReadHeader
 
@@ -26,6 +30,7 @@ def compile_kernels(settings: CalibrationSettings, bands: Bands) -> None:
         for mode in get_args(Mode):
             _reduce_one(mode, dtype, settings, bands)
     compile_quality()
+    _make_cubes()
 
 
 def _reduce_one(mode: Mode, dtype: str, settings: CalibrationSettings, bands: Bands) -> None:
@@ -41,6 +46,28 @@ def _reduce_one(mode: Mode, dtype: str, settings: CalibrationSettings, bands: Ba
     for bad_pixels in ("repair", "nan"):
         how = replace(settings, bad_pixels=bad_pixels)
         exposure.frame(how, sequence=0, revision=0, final=True, published_ns=0)
+
+
+def _make_cubes() -> None:
+    """Make a cube of each kind of profile, and find its sky lines."""
+    for sigma in (0.0, 0.7):
+        count = 3
+        zeros = np.zeros(count, np.int64)
+        traces = Traces(
+            ident=np.arange(count),
+            ix=np.arange(count),
+            iy=zeros,
+            column=zeros,
+            length=zeros + SIDE,
+            y=np.array([[3.0 + 3 * k, 0.0, 0.0] for k in range(count)]),
+            sigma=np.full(count, sigma),
+            height=np.full(count, 2.0),
+        )
+        series = np.tile([1.6, 0.1], (count, 1))
+        maker = CubeMaker(Arc("warm-up", {}, traces, ("OK",) * count, series, (SIDE, SIDE)))
+        plane = np.ones((SIDE, SIDE), np.float32)
+        cube = maker.make(plane, plane, np.zeros((SIDE, SIDE), np.uint32))
+        oh_offset_px(sky_of(cube, np.ones(maker.field, bool)), cube.grid)
 
 
 def _read(index: int, dtype: str) -> Read:

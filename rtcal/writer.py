@@ -7,15 +7,19 @@ from collections import Counter
 from pathlib import Path
 
 from rtcal.products import make_directory, write_frame
-from streams.messages import Frame
+from rtcal.spectrograph.cubefile import write_cube, write_spectrum
+from streams.messages import Cube, Frame, Spectrum
 
 log = logging.getLogger(__name__)
 
 WAITING_FRAMES = 8
 
 
+Product = Frame | Cube | Spectrum
+
+
 class FrameWriter:
-    """Writes frames as FITS.
+    """Writes frames, cubes and spectra as FITS.
 
     Parameters
     ----------
@@ -44,12 +48,12 @@ class FrameWriter:
         self.problem = ""
         self._directory = directory
         self._every_ramp = every_ramp
-        self._queue: queue.Queue[Frame | None] = queue.Queue(WAITING_FRAMES)
+        self._queue: queue.Queue[Product | None] = queue.Queue(WAITING_FRAMES)
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
 
-    def put(self, frame: Frame) -> None:
-        """Queue a frame; never waits. With the queue full it is not written, which is counted and said."""
+    def put(self, frame: Product) -> None:
+        """Queue a product; never waits. With the queue full it is not written, which is counted and said."""
         if not (frame.header.final or self._every_ramp):
             return
         try:
@@ -69,7 +73,7 @@ class FrameWriter:
     def _run(self) -> None:
         while (frame := self._queue.get()) is not None:
             try:
-                path = write_frame(frame, self._directory)
+                path = write_product(frame, self._directory)
             except OSError as error:
                 self._fail(f"frame {frame.header.exposure_id} was not written: {error}")
             except Exception as error:
@@ -84,3 +88,14 @@ class FrameWriter:
         self.counters["frames_not_written"] += 1
         self.problem = text
         log.error(text)
+
+
+def write_product(product: Product, directory: Path) -> Path:
+    """Write a product as FITS, return its path (`write_frame`, `write_cube`, `write_spectrum`)."""
+    match product:
+        case Cube():
+            return write_cube(product, directory)
+        case Spectrum():
+            return write_spectrum(product, directory)
+        case _:
+            return write_frame(product, directory)

@@ -24,6 +24,12 @@ def lamp_table(lamp: str) -> tuple[tuple[float, float], ...]:
     return tuple((wavelength, intensity / top) for wavelength, intensity in rows)
 
 
+@cache
+def oh_table() -> tuple[tuple[float, float], ...]:
+    """Return wavelength [um] and intensity (the strongest of its band 1) of the sky's strong OH lines."""
+    return tuple((float(row[0]), float(row[1])) for row in _rows("OH"))
+
+
 def _rows(name: str) -> list[list[str]]:
     with resources.files("streams").joinpath("lines", f"{name}.csv").open(encoding="ascii") as stream:
         return [row for row in csv.reader(stream) if not row[0].startswith("#")][1:]

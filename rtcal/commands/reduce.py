@@ -27,9 +27,10 @@ from rtcal.config import Settings
 from rtcal.errors import RtcalError, UsageError
 from rtcal.products import make_directory, write_frame
 from rtcal.reduce import Reducer
+from rtcal.writer import write_product
 from streams.clock import SystemClock
 from streams.fits_reads import FitsSource
-from streams.messages import Frame
+from streams.messages import Cube, Frame, Spectrum
 from streams.playback import RecordingSource
 from streams.sources import Source
 
@@ -88,6 +89,7 @@ def reduce(
     start_logging(verbose)
     settings = load_settings(config, override=override, mode=mode)
     written: list[dict[str, object]] = []
+    made: list[dict[str, object]] = []
     with open_input(inputs, settings) as source, Bands(settings.daemon.threads) as bands, progress_bar() as progress:
         make_directory(out)  # a mistake is said before minutes of reduction, not after
         references = ReferenceStore(settings.refcache, settings.calibration.stale_s)
@@ -95,14 +97,19 @@ def reduce(
             say(f"references: {problem}")
         task = progress.add_task("messages", total=None)
         reducer = Reducer(settings, references, bands, SystemClock(), exclude or ())
-        for frame in reducer.frames(source, lambda _: progress.advance(task)):
-            if frame.header.final or settings.products.every_ramp:
-                written.append(_write(frame, out))
+        for product in reducer.products(source, lambda _: progress.advance(task)):
+            if not (product.header.final or settings.products.every_ramp):
+                continue
+            if isinstance(product, Frame):
+                written.append(_write(product, out))
+            else:
+                made.append(_write_spectral(product, out))
         counters = dict(sorted((source.counters + reducer.counters).items()))
         if isinstance(source, RecordingSource):
             say_gaps(source.reader)
     if as_json:
-        json.dump({"frames": written, "counters": counters}, sys.stdout, indent=1)
+        answer = {"frames": written, "counters": counters} | ({"spectra": made} if made else {})
+        json.dump(answer, sys.stdout, indent=1)
         sys.stdout.write("\n")
     if not written:
         hint = (
@@ -129,3 +136,14 @@ def _write(frame: Frame, out: Path) -> dict[str, object]:
         "reads_excluded": header.reads_excluded,
         "references": {one.reftype: one.status for one in header.references},
     }
+
+
+def _write_spectral(product: Cube | Spectrum, out: Path) -> dict[str, object]:
+    header = product.header
+    path = write_product(product, out)
+    bins, (ny, nx) = header.bins, header.field
+    what = f"cube of {bins} x {ny} x {nx}" if isinstance(product, Cube) else f"spectrum of {bins} bins"
+    say(f"{path}: {what}, {header.status}, arc {header.arc.name} {header.arc.status}, sky {header.sky}")
+    for note in header.notes:
+        say(f"  {note}")
+    return {"exposure_id": header.exposure_id, "kind": header.kind, "path": str(path), "status": header.status}

@@ -26,6 +26,7 @@ _FWHM: Final = 2.354820045
 _PILOTS: Final = 12
 _SAMPLE: Final = 40
 _SAME_LINE_PX: Final = 1.0
+_STRANGER_SIGMA: Final = 3.0
 _FEWEST_PILOT_LINES: Final = 4
 
 
@@ -475,6 +476,8 @@ def share_with_neighbours(traces: Sequence[TraceSolution], place: Floats, count:
         scatter = 1.4826 * float(np.median(np.abs(away)))
         scatter2 = max(scatter**2 - float(np.median(errors**2)), 0.0)
         weight = errors**2 / (errors**2 + scatter2 + 1e-30)
+        # At the end of a slice neighbours on the detector are none on the sky: such a trace stands out and stays.
+        weight[np.abs(away) > _STRANGER_SIGMA * np.sqrt(errors**2 + scatter2)] = 0.0
         shared[:, term] = values + weight * (predicted - values)
     out = list(traces)
     for i, series in zip(good, shared, strict=True):

@@ -4,6 +4,7 @@ Cubes are (wavelength, y, x), rates in e-/s a spaxel and wavelength bin.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,44 +87,80 @@ class CubeMaker:
         shape = len(self.traces), self.grid.bins
         self._out, self._out_variance = np.empty(shape, np.float32), np.empty(shape, np.float32)
         self._out_flags = np.empty(shape, np.uint32)
+        self._frame: tuple[Image, Image, Flags] = (self._out[:0], self._out[:0], self._out_flags[:0])
 
-    def spectra(self, data: Image, variance: Image, dq: Flags) -> tuple[Image, Image, Flags]:
-        """Return flux, variance and flags of every trace on the grid, (trace, bin); the maker's own arrays.
+    def extract(self, data: Image, err: Image, dq: Flags) -> None:
+        """Extract a frame's spectra as they lie on the detector: what `white` and `spectrum` need.
 
         Raises
         ------
         ShapeError
-            If the image is not of the arc's shape.
+            If the frame is not of the arc's shape.
         """
         if data.shape != self.shape:
             raise ShapeError(f"frame of {data.shape} with {self.arc.name}, which is of {self.shape}")
-        self.profiles.extract(data, variance, dq, self._steps)
+        self._frame = data, err * err, dq
+        self.profiles.extract(*self._frame)
+
+    def white(self) -> tuple[Image, Image]:
+        """Return mean and sigma of the extracted spectra over their pixels, (y, x) [e-/s a pixel]."""
+        flux, variance = self.profiles.flux, self.profiles.variance
+        good = np.isfinite(flux)
+        count = good.sum(axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean = np.where(good, flux, 0).sum(axis=1, dtype=np.float64) / count
+            sigma = np.sqrt(np.where(good, variance, 0).sum(axis=1, dtype=np.float64)) / count
+        white, white_err = np.full(self.field, np.nan, np.float32), np.full(self.field, np.nan, np.float32)
+        white[self.traces.iy, self.traces.ix], white_err[self.traces.iy, self.traces.ix] = mean, sigma
+        return white, white_err
+
+    def spectrum(self, y: float, x: float, radius: float) -> tuple[Image, Image, Flags]:
+        """Return the extracted light of an aperture on the grid: rate, sigma and flags by bin (`aperture_spectrum`)."""
+        near = (self.traces.iy - y) ** 2 + (self.traces.ix - x) ** 2 <= (radius + 1) ** 2
+        index = np.flatnonzero(near)
+        spectra = self._resample(index)
+        cube = self.place(spectra, index)
+        return aperture_spectrum(cube, y, x, radius)
+
+    def finish(self) -> Cube:
+        """Separate the extracted spectra, put them on the grid and into their spaxels."""
+        self.profiles.separate(*self._frame, self._steps)
+        every = np.arange(len(self.traces))
+        return self.place(self._resample(every), every)
+
+    def make(self, data: Image, err: Image, dq: Flags) -> Cube:
+        """Return the cube of a frame: rate, sigma, flags, all (y, x)."""
+        self.extract(data, err, dq)
+        return self.finish()
+
+    def _resample(self, index: NDArray[np.int64]) -> tuple[Image, Image, Flags]:
+        """Return flux, variance and flags of some traces on the grid, (trace, bin)."""
         found, grid = self.profiles, self.grid
+        inputs: list[NDArray[Any]] = [found.flux, found.variance, found.dq, self._edges, self._rising]
+        out: list[NDArray[Any]] = [self._out, self._out_variance, self._out_flags]
+        if index.size < len(self.traces):
+            inputs = [array[index] for array in inputs]
+            out = [np.empty((index.size, grid.bins), array.dtype) for array in out]
 
         def part(first: int, last: int) -> None:
-            kernel.resample(
-                found.flux, found.variance, found.dq, self._edges, self._rising, grid.first_um, grid.step_um, first,
-                last, self._out, self._out_variance, self._out_flags, np.empty(grid.bins),
-            )  # fmt: skip
+            kernel.resample(*inputs, grid.first_um, grid.step_um, first, last, *out, np.empty(grid.bins))
 
-        share_out(found.threads, len(self.traces), part)
-        return self._out, self._out_variance, self._out_flags
+        share_out(found.threads, index.size, part)
+        return out[0], out[1], out[2]
 
-    def place(self, spectra: tuple[Image, Image, Flags]) -> Cube:
-        """Put spectra into their spaxels; the arrays are new."""
+    def place(self, spectra: tuple[Image, Image, Flags], index: NDArray[np.int64]) -> Cube:
+        """Put the spectra of some traces into their spaxels; the arrays are new."""
         flux, variance, flags = spectra
         ny, nx = self.field
-        spaxel = self.traces.iy * nx + self.traces.ix
-        # A spaxel of several traces is their sum; the usual one of one trace is a copy.
-        single = np.unique(spaxel).size == spaxel.size
+        spaxel = (self.traces.iy * nx + self.traces.ix)[index]
         data = np.full((self.grid.bins, ny * nx), np.nan, np.float32)
         err = np.full((self.grid.bins, ny * nx), np.nan, np.float32)
         dq = np.full((self.grid.bins, ny * nx), UNUSABLE, np.uint32)
-        if single:
+        if np.unique(spaxel).size == spaxel.size:
             data[:, spaxel] = flux.T
             err[:, spaxel] = np.sqrt(variance).T
             dq[:, spaxel] = flags.T
-        else:
+        else:  # a spaxel of several traces is their sum
             for one in np.unique(spaxel):
                 here = spaxel == one
                 data[:, one] = flux[here].sum(axis=0)
@@ -132,9 +169,23 @@ class CubeMaker:
         shape = self.grid.bins, ny, nx
         return Cube(self.grid, data.reshape(shape), err.reshape(shape), dq.reshape(shape))
 
-    def make(self, data: Image, err: Image, dq: Flags) -> Cube:
-        """Return the cube of a frame: rate, sigma, flags, all (y, x)."""
-        return self.place(self.spectra(data, err * err, dq))
+
+def bin_wavelengths(cube: Cube, binning: int) -> Cube:
+    """Average a cube over groups of wavelength bins; what is left over at the red end is left out."""
+    binning = min(binning, cube.grid.bins)
+    if binning <= 1:
+        return cube
+    count = cube.grid.bins // binning
+    shape = (count, binning, *cube.data.shape[1:])
+    data, err = cube.data[: count * binning].reshape(shape), cube.err[: count * binning].reshape(shape)
+    good = np.isfinite(data)
+    seen = good.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(good, data, 0).sum(axis=1) / seen
+        sigma = np.sqrt((np.where(good, err, 0) ** 2).sum(axis=1)) / seen
+    grid = Grid(cube.grid.first_um + cube.grid.step_um * (binning - 1) / 2, cube.grid.step_um * binning, count)
+    dq = np.where(seen > 0, np.uint32(0), UNUSABLE)
+    return Cube(grid, mean.astype(np.float32), sigma.astype(np.float32), dq.astype(np.uint32))
 
 
 def white_light(cube: Cube, low_um: float | None = None, high_um: float | None = None) -> tuple[Image, Image]:
@@ -150,7 +201,7 @@ def white_light(cube: Cube, low_um: float | None = None, high_um: float | None =
     count = good.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.where(good, data, 0).sum(axis=0, dtype=np.float64) / count
-        sigma = np.sqrt(np.where(good, err, 0).astype(np.float64).__pow__(2).sum(axis=0)) / count
+        sigma = np.sqrt((np.where(good, err, 0).astype(np.float64) ** 2).sum(axis=0)) / count
     return mean.astype(np.float32), sigma.astype(np.float32)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,20 +61,28 @@ class Profiles:
         self.dq = np.empty(shape, np.uint32)
         self._next = np.empty(shape, np.float32)
 
-    def extract(self, data: Image, variance: Image, dq: Flags, steps: int = 0) -> None:
-        """Extract the spectra of an image; with `steps` above 0, take out what neighbours leak into each."""
-        one = (data, variance, dq, UNUSABLE, self.traces.column, self._first, self._share)
+    def extract(self, data: Image, variance: Image, dq: Flags) -> None:
+        """Extract the spectra of an image."""
 
-        def first(a: int, b: int) -> None:
-            kernel.extract(*one, self._width, self.weighted, a, b, self.flux, self.variance, self.dq)
+        def part(a: int, b: int) -> None:
+            kernel.extract(
+                *self._of(data, variance, dq), self._width, self.weighted, a, b, self.flux, self.variance, self.dq
+            )
 
-        def further(a: int, b: int) -> None:
-            kernel.separate(*one, self._near, a, b, self.flux, self._next)
+        share_out(self.threads, len(self.traces), part)
 
-        share_out(self.threads, len(self.traces), first)
+    def separate(self, data: Image, variance: Image, dq: Flags, steps: int) -> None:
+        """Take out what neighbours leak into each spectrum, after `extract` of the same image."""
+
+        def part(a: int, b: int) -> None:
+            kernel.separate(*self._of(data, variance, dq), self._near, a, b, self.flux, self._next)
+
         for _ in range(steps if self.weighted else 0):
-            share_out(self.threads, len(self.traces), further)
+            share_out(self.threads, len(self.traces), part)
             self.flux, self._next = self._next, self.flux
+
+    def _of(self, data: Image, variance: Image, dq: Flags) -> tuple[Any, ...]:
+        return data, variance, dq, UNUSABLE, self.traces.column, self._first, self._share
 
 
 def share_out(threads: int, count: int, part: Callable[[int, int], None]) -> None:

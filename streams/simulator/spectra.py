@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.lamps import lamp_table
+from streams.lamps import lamp_table, oh_table
 from streams.simulator import kernels
 from streams.simulator.instrument import REFERENCE_BORDER
 from streams.simulator.settings import IfsMode, Kind, SimulatorSettings
@@ -77,40 +77,6 @@ MODES: dict[IfsMode, Mode] = {
     "lenslet_16": Mode("LENSLET", 1, 1.98, 0.6, False, (128, 16), "16x128"),
 }
 _SLICE_GAP = 2
-
-OH_LINES: dict[str, tuple[tuple[float, float], ...]] = {
-    "Z": (
-        (0.83003, 0.24), (0.83471, 0.52), (0.84015, 0.35), (0.84325, 0.39), (0.84677, 0.27), (0.87685, 0.33),
-        (0.87800, 0.37), (0.88296, 0.76), (0.88353, 0.28), (0.88883, 0.51), (0.89221, 0.58), (0.89605, 0.42),
-        (0.93136, 0.56), (0.93255, 0.51), (0.93785, 1.00), (0.93878, 0.37),
-    ),
-    "Y": (
-        (0.97938, 0.19), (0.99175, 0.15), (1.01924, 0.17), (1.02138, 0.21), (1.02895, 0.54), (1.02988, 0.19),
-        (1.03756, 0.39), (1.03994, 0.15), (1.04214, 0.41), (1.04721, 0.27), (1.07316, 0.27), (1.07539, 0.32),
-        (1.08343, 0.81), (1.08447, 0.30), (1.08986, 0.18), (1.09263, 0.59), (1.09513, 0.22), (1.09752, 0.63),
-        (1.10093, 0.18), (1.10296, 0.43), (1.10900, 0.43), (1.13128, 0.19), (1.13311, 0.35), (1.13542, 0.40),
-        (1.14399, 1.00),
-    ),
-    "J": (
-        (1.15387, 0.59), (1.15653, 0.23), (1.15918, 0.65), (1.16510, 0.46), (1.17161, 0.48), (1.20308, 0.38),
-        (1.21226, 0.93), (1.21360, 0.36), (1.22292, 0.67), (1.22578, 0.26), (1.22872, 0.75), (1.23259, 0.22),
-        (1.23513, 0.55), (1.24233, 0.60), (1.27643, 0.23), (1.27825, 0.39), (1.29057, 1.00), (1.29211, 0.39),
-        (1.30851, 0.83), (1.31278, 0.25), (1.31571, 0.62), (1.36921, 0.41), (1.38238, 1.00), (1.38421, 0.40),
-    ),
-    "H": (
-        (1.48329, 0.27), (1.48878, 0.34), (1.52408, 0.68), (1.53324, 1.00), (1.55974, 0.30), (1.56548, 0.38),
-        (1.58333, 1.00), (1.58480, 0.71), (1.61286, 1.00), (1.62349, 0.52), (1.64420, 0.29), (1.65022, 0.35),
-        (1.69035, 0.68), (1.69550, 0.26), (1.70087, 1.00), (1.72486, 0.51), (1.76532, 0.74), (1.76718, 0.56),
-        (1.78805, 0.55), (1.79943, 0.61),
-    ),
-    "K": (
-        (1.97717, 0.39), (2.00081, 1.00), (2.00332, 0.39), (2.01932, 0.44), (2.02760, 0.75), (2.03394, 0.30),
-        (2.04123, 0.88), (2.04994, 0.27), (2.05636, 1.00), (2.07290, 0.77), (2.09096, 0.35), (2.11764, 0.21),
-        (2.12495, 0.23), (2.15073, 0.59), (2.15376, 0.24), (2.18021, 0.45), (2.18733, 0.19), (2.19560, 0.54),
-        (2.21255, 0.87), (2.23127, 0.52),
-    ),
-}  # fmt: skip
-"""Strong lines of the night sky by band: wavelength [um, vacuum], strength over the band's strongest."""
 
 
 @dataclass(frozen=True)
@@ -263,7 +229,7 @@ def _source(traces: Traces, settings: SimulatorSettings) -> Source:
 
 def _sky_lines(settings: SimulatorSettings) -> list[tuple[float, float]]:
     total = settings.sky_e_per_s * _LINE_SHARE
-    return [(wavelength, total * strength) for lines in OH_LINES.values() for wavelength, strength in lines]
+    return [(wavelength, total * strength) for wavelength, strength in oh_table()]
 
 
 def _lamp_lines(settings: SimulatorSettings) -> list[tuple[float, float]]:

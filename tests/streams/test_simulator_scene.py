@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 
 from streams.dq import Dq
+from streams.lamps import oh_table
 from streams.simulator.instrument import REFERENCE_BORDER, band_um
 from streams.simulator.psf import FINE, Psf, make_psf, moffat
 from streams.simulator.scene import Scene
-from streams.simulator.spectra import MODES, OH_LINES, lay_traces, point_sources, spectra_light
+from streams.simulator.spectra import MODES, lay_traces, point_sources, spectra_light
 from streams.simulator.stars import Stars, detector_origin, draw_field, star_light
 from tests.simulated import simulated
 
@@ -142,7 +143,6 @@ def test_all_light_of_the_spectra_is_on_the_detector_and_the_source_is_absent_fr
 
 
 def test_line_lists_are_in_order_and_strengths_relative():
-    for lines in OH_LINES.values():
-        wavelengths = [wavelength for wavelength, _ in lines]
-        assert wavelengths == sorted(wavelengths)
-        assert max(strength for _, strength in lines) == 1.0
+    wavelengths = [wavelength for wavelength, _ in oh_table()]
+    assert wavelengths == sorted(wavelengths)
+    assert max(strength for _, strength in oh_table()) == 1.0

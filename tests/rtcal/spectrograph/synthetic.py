@@ -24,16 +24,24 @@ class Arc:
         self.start = start + step * rng.uniform(-stagger, stagger, count)
         self.step = step * (1 + 2e-4 * np.linspace(-1, 1, count))
         self.bend = 6.0 * step / size**2 * 4  # 6 px of sag at the ends
-        self.flux = np.zeros((count, size))
-        self.noise = 1.0
+        self.noise, self._snr, self._random = 1.0, snr, rng
+        self._draw()
+
+    def _draw(self):
+        self.flux = np.zeros((self.start.size, self.x.size))
         strong = self.lines.intensity > 0.005
         for row, flux in enumerate(self.flux):
             where = np.interp(self.lines.wavelength_um[strong], self.wavelengths(row), self.x, left=-99, right=-99)
             for centre, strength in zip(where, self.lines.intensity[strong], strict=True):
                 if centre > 0:
                     # peak / noise from `snr` up; a pixel holds 0.44 of a line of sigma 0.85
-                    flux += line_flux(self.x, centre, snr * (1 + 20 * strength) / 0.44, 0.85)
-        self.flux += rng.normal(0, self.noise, self.flux.shape)
+                    flux += line_flux(self.x, centre, self._snr * (1 + 20 * strength) / 0.44, 0.85)
+        self.flux += self._random.normal(0, self.noise, self.flux.shape)
+
+    def shift(self, pixels):
+        """Move each trace's wavelengths."""
+        self.start = self.start + self.step * pixels
+        self._draw()
 
     def wavelengths(self, row):
         centred = self.x - self.x[-1] / 2

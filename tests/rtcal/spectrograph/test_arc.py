@@ -121,3 +121,12 @@ def test_a_ghost_wider_than_a_line_is_not_used(settings):
     solution = solve([arc.spectra()], arc.lines, arc.off(), settings.arc)
     for trace in solution.traces:
         assert not any(abs(x - 800) < 2 for x in trace.found.x[trace.matched.lines[trace.matched.used]])
+
+
+def test_neighbours_across_a_jump_do_not_pull_each_other(settings):
+    arc = Arc(count=60)
+    arc.shift(np.where(np.arange(60) >= 30, 3.0, 0.0))
+    solution = solve([arc.spectra()], arc.lines, arc.off(), settings.arc)
+    error = arc.errors_px(solution)
+    assert len(error) == 60
+    assert np.sqrt(np.mean(error**2, axis=1)).max() < 0.1

@@ -1,0 +1,320 @@
+"""From the spectrograph's frames to what goes out: white light and a spectrum at once, then the cube."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+import rtcal
+from refcache import Chosen
+from rtcal.errors import RtcalError
+from rtcal.spectrograph import sky as night_sky
+from rtcal.spectrograph.arcfile import read_arc
+from rtcal.spectrograph.cube import Cube, CubeMaker, Grid, bin_wavelengths, brightest_place, white_light
+from rtcal.spectrograph.linelists import Floats
+from rtcal.spectrograph.profiles import Flags, Image
+from rtcal.spectrograph.settings import SpectrographSettings
+from rtcal.spectrograph.shifts import shift_slices
+from rtcal.spectrograph.sky import SkySpectrum
+from streams import messages
+from streams.clock import Clock
+from streams.dq import Dq
+from streams.errors import StreamsError
+from streams.messages import AdcResidual, CubeHeader, Frame, Provenance, ReadHeader, SpectrumHeader, WhiteHeader
+
+log = logging.getLogger(__name__)
+
+SPECTRAL = ("SLICER", "LENSLET")
+UNSPECTRAL = ("ARC", "DRK", "DAR", "MDK", "FFD", "FLA")
+"""Kinds of exposure, by their first three letters, of which no cube is made."""
+Residual = Callable[[Floats], Floats]
+"""Residual of the dispersion corrector at wavelengths [um]: (wavelength, 2), y and x on the field [mas]."""
+Status = Literal["OK", "APPROX", "UNRELIABLE"]
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What a product says of the frame that it was made of."""
+
+    common: dict[str, Any]
+    scale_mas: float | None
+    kind: str
+
+
+@dataclass(frozen=True)
+class _Map:
+    """The wavelengths in force: the maker of cubes, and where they came from."""
+
+    maker: CubeMaker
+    provenance: Provenance
+    status: Status
+
+
+class CubeStage:
+    """Makes the products of the spectrograph's frames.
+
+    Parameters
+    ----------
+    settings
+        The table `[spectrograph]`.
+    clock
+        For `published_ns` alone.
+    threads
+        Threads that share the traces.
+
+    Attributes
+    ----------
+    counters
+        `cubes`, `cubes_without_arc`, `cubes_failed`, `oh_offset_warnings`.
+    """
+
+    def __init__(self, settings: SpectrographSettings, clock: Clock, threads: int) -> None:
+        self.counters: Counter[str] = Counter()
+        self._settings = settings
+        self._clock = clock
+        self._threads = threads
+        self._map: tuple[tuple[str, str], _Map] | None = None
+        self._failed: tuple[tuple[str, str], str] | None = None
+        self._sky: tuple[str, SkySpectrum] | None = None
+        self._sequences: Counter[str] = Counter()
+
+    def products(self, frame: Frame, arc: Chosen) -> Iterator[messages.White | messages.Spectrum | messages.Cube]:
+        """Yield white light and the spectrum of the brightest source, then the cube.
+
+        Nothing comes of frames without spectra, of arcs, darks and flats, or where no arc fits: the frame has been
+        published, and that is all that can be said.
+
+        Parameters
+        ----------
+        frame
+            The frame.
+        arc
+            The ARC reference that was chosen for it.
+        """
+        header = frame.header
+        kind = _kind(header.setup)
+        if str(header.setup.get("INSTMODE", "")).upper() not in SPECTRAL or kind in UNSPECTRAL:
+            return
+        current = self._current(arc, header.setup)
+        if current is None:
+            self.counters["cubes_without_arc"] += 1
+            return
+        given = _Given(_of_frame(header), _scale_of(header.setup), kind)
+        try:
+            current.maker.extract(frame.data, frame.err, frame.dq)
+            yield from self._quick(given, current)
+            residual = residual_of(header.adc)
+            yield self._whole(current.maker.finish(), given, current, residual, sky_taken=_had_sky(header))
+        except Exception as error:  # the frame is out; no fault of a cube may cost the next read
+            self.counters["cubes_failed"] += 1
+            log.warning("%s: no cube: %s", header.exposure_id, error, exc_info=not isinstance(error, RtcalError))
+
+    def wants_preview(self, header: ReadHeader) -> bool:
+        """Tell whether a provisional cube is due after a read."""
+        every = self._settings.preview_every
+        spectral = str(header.setup.get("INSTMODE", "")).upper() in SPECTRAL and _kind(header.setup) not in UNSPECTRAL
+        return spectral and every > 0 and (header.read + 1) % every == 0
+
+    def preview(
+        self, rate: Image, dq: Flags, header: ReadHeader, arc: Chosen, effective_s: float
+    ) -> messages.Cube | None:
+        """Return a cube of the rate so far, binned in wavelength; None where no arc fits."""
+        current = self._current(arc, header.setup)
+        if current is None or rate.shape != current.maker.shape:
+            return None
+        cube = current.maker.make(rate, np.ones_like(rate), dq)
+        binned = bin_wavelengths(cube, max(1, -(-cube.grid.bins // self._settings.preview_bins)))
+        given = _Given(_of_read(header, effective_s), _scale_of(header.setup), "SCI")
+        values = self._values(binned.grid, given, current) | {"provisional": True, "final": False}
+        return messages.Cube(CubeHeader(**values, sequence=self._next("preview")), binned.data, binned.err, binned.dq)
+
+    def _current(self, arc: Chosen, setup: dict[str, Any]) -> _Map | None:
+        """Return the maker for an arc, made once; None where there is none that can be used."""
+        reference = arc.reference
+        path = reference.path if reference is not None else self._layout_of(setup)
+        if path is None:
+            return None
+        key = str(path), arc.sha256
+        if self._map is not None and self._map[0] == key:
+            return self._map[1]
+        if self._failed is not None and self._failed[0] == key:
+            return None
+        try:
+            maker = CubeMaker(read_arc(path), self._threads, self._settings.separate_steps)
+        except (RtcalError, StreamsError) as error:
+            self._failed = key, str(error)
+            log.warning("arc %s cannot be used: %s", path, error)
+            return None
+        status: Status = "APPROX" if maker.profiles.weighted else "OK"
+        if reference is None:
+            status = "UNRELIABLE"
+        made = _Map(maker, _provenance(arc, path), status)
+        self._map = key, made
+        return made
+
+    def _layout_of(self, setup: dict[str, Any]) -> Path | None:
+        """Return the file of nominal traces and wavelengths, for where no arc fits."""
+        path = Path(self._settings.layout).expanduser() if self._settings.layout else None
+        if path is None:
+            return None
+        try:
+            arc = read_arc(path)
+        except (RtcalError, StreamsError):
+            return path  # says what is wrong with it where it is used
+        mode = str(arc.header.get("INSTMODE", setup.get("INSTMODE", ""))).upper()
+        return path if mode == str(setup.get("INSTMODE", "")).upper() else None
+
+    def _quick(self, given: _Given, current: _Map) -> Iterator[messages.White | messages.Spectrum]:
+        """Yield what needs neither separation nor all resampling."""
+        maker = current.maker
+        white, white_err = maker.white()
+        values = self._values(maker.grid, given, current)
+        yield messages.White(WhiteHeader(**values, sequence=self._next("white")), white, white_err)
+        if not np.isfinite(white).any():
+            return
+        y, x = brightest_place(white)
+        radius = self._settings.aperture_radius
+        rate, err, dq = maker.spectrum(y, x, radius)
+        values |= {"aperture_y": y, "aperture_x": x, "aperture_radius": radius, "published_ns": self._clock.tai_ns()}
+        yield messages.Spectrum(SpectrumHeader(**values, sequence=self._next("spectrum")), rate, err, dq)
+
+    def _whole(
+        self, cube: Cube, given: _Given, current: _Map, residual: Residual | None, *, sky_taken: bool
+    ) -> messages.Cube:
+        more: dict[str, Any] = {"notes": []}
+        white, _ = white_light(cube)
+        faint = night_sky.faint_spaxels(white)
+        sky = night_sky.sky_of(cube, faint) if faint.any() else None
+        if sky is not None:
+            self._check_wavelengths(sky, cube, more)
+            self._take_sky(cube, sky, given, more, sky_taken=sky_taken)
+        if residual is not None and self._settings.adc_shift and given.scale_mas:
+            shift = -residual(cube.grid.centres_um) / given.scale_mas
+            more["adc_shift_max"] = shift_slices(cube, shift)
+        night_sky.flag_oh(cube)
+        if current.status == "UNRELIABLE":
+            np.bitwise_or(cube.dq, np.uint32(Dq.UNRELIABLE_WS), out=cube.dq)
+        self.counters["cubes"] += 1
+        values = self._values(cube.grid, given, current) | more
+        return messages.Cube(CubeHeader(**values, sequence=self._next("cube")), cube.data, cube.err, cube.dq)
+
+    def _check_wavelengths(self, sky: SkySpectrum, cube: Cube, more: dict[str, Any]) -> None:
+        offset, count = night_sky.oh_offset_px(sky, cube.grid)
+        more["oh_offset_px"] = offset
+        if offset is not None and abs(offset) > self._settings.oh_warn_px:
+            self.counters["oh_offset_warnings"] += 1
+            text = f"{count} OH lines lie {offset:+.2f} px from where the arc puts them: has the grating moved?"
+            more["notes"].append(text)
+            log.warning("%s", text)
+
+    def _take_sky(self, cube: Cube, sky: SkySpectrum, given: _Given, more: dict[str, Any], *, sky_taken: bool) -> None:
+        """Subtract the sky; that of a sky exposure is kept for those that follow."""
+        grid_key = f"{cube.grid.first_um:.9f}/{cube.grid.step_um:.12f}/{cube.grid.bins}"
+        if given.kind.startswith("SKY"):
+            self._sky = grid_key, night_sky.sky_of(cube, np.isfinite(white_light(cube)[0]))
+            more["sky"] = "none"
+            return
+        if sky_taken:
+            more["sky"] = "frame"
+            return
+        if self._settings.sky == "off":
+            return
+        if self._settings.sky == "exposure" and self._sky is not None and self._sky[0] == grid_key:
+            scale, by_group = night_sky.group_scales(sky.data, self._sky[1].data, cube.grid)
+            night_sky.subtract(cube, self._sky[1], scale)
+            more |= {"sky": "exposure", "sky_scales": by_group}
+            return
+        if self._settings.sky == "exposure":
+            more["notes"].append("no sky exposure of this mode yet: the faintest spaxels serve")
+        night_sky.subtract(cube, sky)
+        more["sky"] = "spaxels"
+
+    def _values(self, grid: Grid, given: _Given, current: _Map) -> dict[str, Any]:
+        full = current.maker.grid
+        return {
+            **given.common,
+            "wave_first_um": grid.first_um,
+            "wave_step_um": grid.step_um,
+            "bins": grid.bins,
+            "binning": max(1, round(grid.step_um / full.step_um)),
+            "field": current.maker.field,
+            "scale_mas": given.scale_mas,
+            "status": current.status,
+            "arc": current.provenance,
+            "published_ns": self._clock.tai_ns(),
+            "software": f"rtcal {rtcal.__version__}",
+        }
+
+    def _next(self, kind: str) -> int:
+        number = self._sequences[kind]
+        self._sequences[kind] += 1
+        return number
+
+
+def _kind(setup: dict[str, Any]) -> str:
+    return str(setup.get("EXPTYPE", "SCI")).upper()[:3]
+
+
+def _had_sky(header: messages.FrameHeader) -> bool:
+    """Tell whether a frame's sky was subtracted."""
+    return any(one.reftype.lower() == "sky" and one.status in ("OK", "STALE") for one in header.references)
+
+
+def residual_of(adc: AdcResidual | None) -> Residual | None:
+    """Return the residual of a frame as a function of wavelength; None where it is not known."""
+    if adc is None or adc.status == "UNKNOWN" or not adc.x_mas:
+        return None
+    order = np.argsort(adc.wavelength_um)
+    known, y, x = (np.array(values, np.float64)[order] for values in (adc.wavelength_um, adc.y_mas, adc.x_mas))
+    return lambda at: np.column_stack([np.interp(at, known, y), np.interp(at, known, x)])
+
+
+def _of_frame(header: messages.FrameHeader) -> dict[str, Any]:
+    return {
+        "instrument": header.instrument,
+        "detector": header.detector,
+        "time_ns": header.time_ns,
+        "exposure_id": header.exposure_id,
+        "revision": header.revision,
+        "ramps": header.ramps,
+        "final": header.final,
+        "effective_s": header.effective_s,
+        "first_read_ns": header.first_read_ns,
+        "setup": header.setup,
+        "references": header.references,
+    }
+
+
+def _of_read(header: ReadHeader, effective_s: float) -> dict[str, Any]:
+    return {
+        "instrument": header.instrument,
+        "detector": header.detector,
+        "time_ns": header.time_ns,
+        "exposure_id": header.exposure_id,
+        "ramps": header.ramp,
+        "effective_s": effective_s,
+        "first_read_ns": header.time_ns,
+        "setup": header.setup,
+    }
+
+
+def _scale_of(setup: dict[str, Any]) -> float | None:
+    """Return the side of a spaxel [mas] from SCALE, a number or text that begins with one; None if there is none."""
+    try:
+        value = float(str(setup.get("SCALE", "")).lower().removesuffix("mas").strip())
+    except ValueError:
+        return None
+    return value if 0 < value < 1e4 else None
+
+
+def _provenance(arc: Chosen, path: Path) -> Provenance:
+    if arc.reference is None:
+        note = f"nominal wavelengths of {path.name}: {arc.note or 'no arc fits'}"
+        return Provenance(reftype="ARC", status=arc.status, name=path.name, note=note[:1000])
+    return Provenance(
+        reftype="ARC", status=arc.status, name=arc.name, sha256=arc.sha256, age_s=arc.age_s, note=arc.note
+    )
