@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec import structs
 
+from refcache import Chosen
 from rtcal.config import DetectorSettings, Settings, TelemetrySettings
 from rtcal.rules import Moment, Rule, parse_rules
 from rtcal.sky import Sky, sky_of
@@ -178,12 +179,15 @@ def disagreements(setup: Mapping[str, Scalar], rows: Sequence[TelemetryRow]) -> 
     return said
 
 
-def with_telemetry(frame: Frame, monitor: Monitor) -> Frame:
-    """Return a frame that carries the telemetry of its reads and says what it means for it."""
+def with_telemetry(frame: Frame, monitor: Monitor, prisms: Chosen | None = None) -> Frame:
+    """Return a frame that carries the telemetry of its reads and says what it means for it.
+
+    `prisms` is the reference with the dispersion of the corrector's prisms, if one was looked for.
+    """
     header = frame.header
     rows = monitor.rows(header.detector)
     shape = (frame.data.shape[0], frame.data.shape[1])
-    sky = sky_of(header, shape, rows, monitor.settings) if monitor.sees_sky(header.setup) else Sky()
+    sky = sky_of(header, shape, rows, monitor.settings, prisms) if monitor.sees_sky(header.setup) else Sky()
     notes = [*header.notes, *monitor.notes(), *disagreements(header.setup, rows), *sky.notes]
     changed = structs.replace(header, telemetry=rows, adc=sky.adc, wcs=sky.wcs, notes=notes[:MAX_NOTES])
     return replace(frame, header=changed)

@@ -384,7 +384,7 @@ class Pipeline:
             published_ns=self._clock.tai_ns(),
         )
         if self._monitor is not None:
-            frame = with_telemetry(frame, self._monitor)
+            frame = with_telemetry(frame, self._monitor, exposure.calibration.references.types.get("adc"))
         frame = dataclasses.replace(frame, header=replace(frame.header, references=complete(frame.header)))
         frame = self._measured(frame, exposure)
         self._revision += 1

@@ -3,9 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
+from refcache import Chosen
 from rtcal.config import Settings
 from rtcal.dispersion import dispersion_of
 from rtcal.exposure import SPECTRAL
+from rtcal.prisms import PrismsError, read_curve
+from rtcal.sky_settings import AdcSettings
 from rtcal.snapshot import Snapshot
 from rtcal.wcs import wcs_keys
 from streams.messages import AdcResidual, FrameHeader, TelemetryRow
@@ -22,16 +27,24 @@ class Sky:
     notes: list[str] = field(default_factory=list)
 
 
-def sky_of(header: FrameHeader, shape: tuple[int, int], rows: Sequence[TelemetryRow], settings: Settings) -> Sky:
+def sky_of(
+    header: FrameHeader,
+    shape: tuple[int, int],
+    rows: Sequence[TelemetryRow],
+    settings: Settings,
+    prisms: Chosen | None = None,
+) -> Sky:
     """Work out dispersion and world coordinates at the middle of an exposure.
 
-    Frames without any telemetry have neither, and frames of spectra have no world coordinates.
+    Frames without any telemetry have neither, and frames of spectra have no world coordinates. `prisms` is the
+    reference with the prisms' dispersion; without one the settings' curve serves, or what stands in for it.
     """
     if not rows:
         return Sky()
-    found = dispersion_of(Snapshot(rows), header.setup, settings.adc, settings.filters, settings.optics.telescope_m)
+    curve, problem = _with_curve(settings.adc, prisms)
+    found = dispersion_of(Snapshot(rows), header.setup, curve, settings.filters, settings.optics.telescope_m)
     adc = None if found is None else found.residual
-    notes = [] if found is None else list(found.notes)
+    notes = [] if found is None else [*problem, *found.notes]
     if str(header.setup.get("INSTMODE", "IMG")).upper() in SPECTRAL:
         return Sky(adc, {}, notes)
     snapshot = Snapshot(rows)
@@ -46,3 +59,14 @@ def sky_of(header: FrameHeader, shape: tuple[int, int], rows: Sequence[Telemetry
     pointing, pixel_mas = (ra, dec, angle), settings.optics.pixel_mas
     keys = wcs_keys(header.detector, shape, header.setup, pointing, shift, settings.wcs, pixel_mas)
     return Sky(adc, keys, notes)
+
+
+def _with_curve(settings: AdcSettings, prisms: Chosen | None) -> tuple[AdcSettings, list[str]]:
+    """Put the curve of a reference into the settings, and say what is wrong with it if it cannot be used."""
+    if prisms is None or prisms.reference is None:
+        return settings, []
+    try:
+        curve = read_curve(prisms.reference.path, prisms.reference.sha256)
+    except PrismsError as error:
+        return settings, [f"prisms: {error}"[:1000]]
+    return replace(settings, curve_um=list(curve.wavelength_um), curve_mas=list(curve.dispersion_mas)), []

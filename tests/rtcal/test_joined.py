@@ -1,5 +1,6 @@
 """Telemetry on frames: what rules leave out and mark, what the frame and its file carry, the same however it came."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from msgspec.structs import replace
 
+from refcache.references import OtherReference
 from rtcal.errors import UsageError
 from rtcal.joined import Monitor, make_history
 from rtcal.pipeline import Pipeline
@@ -19,7 +21,7 @@ from streams import wire
 from streams.clock import NS
 from streams.messages import Frame, Message, Read, Telemetry, TelemetryHeader
 from streams.telemetry_keys import load_keys
-from tests.fakes import READ_HEADER, FakeClock, FixedReferences, ListSource, ramp_reads
+from tests.fakes import READ_HEADER, FakeClock, FixedReferences, ListSource, ramp_reads, reference
 from tests.fitsverify import verify
 from tests.rigs import settings_with
 
@@ -309,6 +311,30 @@ def test_world_coordinates_and_dispersion_in_the_file(reduce, tmp_path: Path):
     (frame,) = reduce(dark)
     assert frame.header.adc is None
     assert frame.header.wcs == {}
+
+
+def test_the_prisms_of_a_reference_are_those_that_are_computed_with(bands, clock, tmp_path: Path):
+    setup = {"SUBARRAY": "FULL", "FILTER": "H", "CHANNELS": 0}
+    messages = merged(ramp_reads(line(), setup=setup), sky_events())
+
+    def reduced_with(**references: Any) -> Frame:
+        reducer = Reducer(settings_with(ramp=PLAIN), FixedReferences(**references), bands, clock)
+        return next(iter(reducer.frames(ListSource(messages))))
+
+    columns = [fits.Column("WAVELENGTH", "D", array=[1.0, 2.0]), fits.Column("DISP", "D", array=[0.0, 0.0])]
+    fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns(columns)]).writeto(tmp_path / "adc.fits")
+    flat = dataclasses.replace(
+        reference(OtherReference, "adc.fits", np.zeros((0, 0), "u4")), path=tmp_path / "adc.fits"
+    )
+    without, with_flat = reduced_with(), reduced_with(adc=flat)
+    assert without.header.adc is not None
+    assert with_flat.header.adc is not None
+    assert np.hypot(*without.header.adc.edge_mas or []) < 20
+    assert np.hypot(*with_flat.header.adc.edge_mas or []) == pytest.approx(with_flat.header.adc.atmosphere_mas)
+    broken = dataclasses.replace(flat, path=tmp_path / "none.fits")
+    again = reduced_with(adc=broken).header
+    assert again.adc == without.header.adc
+    assert any(note.startswith("prisms: ") for note in again.notes)
 
 
 def test_a_pointing_that_has_stopped_is_said(reduce):
