@@ -131,10 +131,9 @@ def linearity(
     if not 2 <= order <= HIGHEST_ORDER:
         raise UsageError(f"--order {order}: choose 2 to {HIGHEST_ORDER}")
     given = Input(inputs, detector, config)
-    bias_dn = _level(bias, "bias")
+    bias_dn, map_dn = _level(bias, "bias"), _level(saturation, "saturation")
     with raw_ramps(given, out.parent, bias_dn) as ramps:
         ramps.check("linearity")
-        map_dn = _level(saturation, "saturation")
         if map_dn is not None and map_dn.shape != ramps.shape:
             raise UsageError(f"--saturation {saturation} is {map_dn.shape}, the reads are {ramps.shape}")
         header_dn = ramps.detector.saturation_dn * given.settings().ramp.saturation_fraction

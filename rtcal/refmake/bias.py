@@ -8,6 +8,8 @@ from rtcal.refmake.stacks import Advance, nobody
 from streams.dq import Dq
 
 OUTLIER_SIGMA = 5.0
+PRIOR = 5
+"""Resets that what is typical of all pixels is worth."""
 UNSTEADY = 5.0
 """A pixel whose level scatters from reset to reset so many times more than the rest is unreliable."""
 
@@ -37,14 +39,16 @@ def make_bias(ramps: RampStack, advance: Advance = nobody) -> Combined:
         first = np.stack([band.signal_dn[0] for band in bands])
         middle = median_of(first)
         spread = 1.4826 * median_of(np.abs(first - middle))
-        kept = np.abs(first - middle) <= OUTLIER_SIGMA * np.maximum(spread, noise_dn)
+        # With a few resets a pixel's own spread may be small by chance: it is never less than what is typical.
+        kept = np.abs(first - middle) <= OUTLIER_SIGMA * np.maximum(spread, max(float(np.median(spread)), noise_dn))
         count = kept.sum(axis=0)
         mean[rows] = np.where(kept, first, 0).sum(axis=0) / count
         square = np.where(kept, (first - mean[rows]) ** 2, 0).sum(axis=0)
         scatter[rows] = np.sqrt(square / np.maximum(count - 1, 1)) if len(bands) > 1 else noise_dn
-        # A few resets tell a pixel's own scatter badly: that of all is the least that it is given.
+        # A few resets tell a pixel's own scatter badly: it counts as much as those of all once there are some.
         near = scatter[rows][scatter[rows] <= UNSTEADY * max(float(np.median(scatter[rows])), noise_dn)]
-        err[rows] = np.maximum(scatter[rows], np.sqrt(np.mean(near**2))) / np.sqrt(count)
+        own, all_dn2 = len(bands) - 1, np.mean(near**2)
+        err[rows] = np.sqrt((own * scatter[rows] ** 2 + PRIOR * all_dn2) / (own + PRIOR) / count)
     dq = ramps.border_flags()
     active = dq & np.uint32(Dq.REFERENCE_PIXEL) == 0
     if len(ramps) > 2:

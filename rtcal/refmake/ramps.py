@@ -144,7 +144,8 @@ class RampStack:
         if self._zero is None:
             self._zero = read.data.copy()
         if read.data.shape != self._zero.shape:
-            raise UsageError(f"all inputs must have one shape, {self._zero.shape}; a read has {read.data.shape}")
+            first = "all inputs must have one shape" if self.ramps else "the bias must have the reads' shape"
+            raise UsageError(f"{first}: {self._zero.shape}, then {read.data.shape}")
         if self.ramps and self.ramps[0].opening.detector != read.header.detector:
             names = f"{self.ramps[0].opening.detector} and {read.header.detector}"
             raise UsageError(f"inputs for one reference must be of one detector, found {names}; name one")

@@ -8,6 +8,7 @@ from astropy.io import fits
 
 from refcache.loading import load_reference
 from streams.dq import Dq
+from tests.data import shared_data
 from tests.fits_ramps import write_ramp
 from tests.lamp import GAIN, active_pixels, read, write_lamp
 from tests.rigs import write_recording
@@ -95,6 +96,27 @@ def test_a_recording_serves_too_if_a_detector_is_named(command, config, tmp_path
     words = ["refs", "make", "bias", night, "--config", config, "--detector", "IMG2", "--out", tmp_path / "b.fits"]
     assert command(*words)[0] == 0
     assert (fits.getdata(tmp_path / "b.fits", "DATA") == 5010).all()
+
+
+@pytest.mark.real_data
+def test_reads_simulated_by_others_give_the_bias_and_the_noise_that_were_put_in(command, tmp_path):
+    ramps = shared_data("ramps")
+    darks = [ramps / "dark_D1", ramps / "dark_D2"]
+    assert command("refs", "make", "bias", *darks, "--out", tmp_path / "bias.fits")[0] == 0
+    code, out, _ = command("refs", "make", "readnoise", *darks, "--json", "--out", tmp_path / "noise.fits")
+    assert code == 0
+    with fits.open(ramps / "truth_detector_D.fits") as truth:
+        good = truth["BADPIX"].data == 0
+        bias_dn = truth["BIAS_ADU"].data
+    good[:4], good[-4:], good[:, :4], good[:, -4:] = False, False, False, False
+    with fits.open(tmp_path / "bias.fits") as made:
+        chi = ((made["DATA"].data - bias_dn) / made["ERR"].data)[good]
+    assert abs(np.median(chi)) < 0.2  # what is left of the common drift
+    assert 1.4826 * np.median(np.abs(chi - np.median(chi))) == pytest.approx(1.0, abs=0.1)
+    # White noise of 8 e-, and some 1/f noise, of which a step between reads shows a part.
+    assert all(8.0 < row["read_noise_e"] < 8.4 for row in json.loads(out))
+    flags = fits.getdata(tmp_path / "noise.fits", "DQ") & np.uint32(Dq.OTHER_BAD_PIXEL) != 0
+    assert np.count_nonzero(flags & good) < 10 < np.count_nonzero(flags)
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_reads_of_another_shape_or_detector_are_refused_and_incomplete_ones_left
     stack.append(read("one", 2, data, complete=False))
     assert len(stack.ramps[0].times_s) == 2
     assert stack.ramps[0].times_s == pytest.approx([0.72, 1.44])
-    with pytest.raises(UsageError, match=r"one shape, \(64, 128\); a read has \(64, 64\)"):
+    with pytest.raises(UsageError, match=r"one shape: \(64, 128\), then \(64, 64\)"):
         stack.append(read("one", 2, data[:, :64]))
     with pytest.raises(UsageError, match="one detector, found IMG1 and IMG2"):
         stack.append(read("one", 2, data, detector="IMG2"))
