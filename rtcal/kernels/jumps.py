@@ -11,6 +11,7 @@ from rtcal.kernels.planes import BLOCK, JUMP, NEVER, list_set, wake
 from rtcal.kernels.segments import beyond, close_segment, flux_before, settle
 from rtcal.kernels.sums import add_all, add_calm
 
+CALM, LOOK, GONE = np.uint8(0), np.uint8(1), np.uint8(2)
 FIRST_STEPS = 1.2
 """The median of three steps is itself uncertain: their variance limit is this much wider."""
 
@@ -50,15 +51,19 @@ def _is_quiet(y, a, b, previous, pending, moments, pending_s, prediction):
 
 
 @kernel
-def _find_busy(y, a, b, previous, pending, moments, first_bad, start, pending_s, prediction, busy):
-    """Mark the pixels of a block that something has happened to, or whose pending step is beyond the noise."""
+def _find_busy(y, a, b, index, previous, pending, moments, first_bad, start, pending_s, prediction, busy):
+    """Mark the pixels of a block that something has happened to, or whose pending step is beyond the noise.
+
+    LOOK, or GONE where a pixel has saturated before the read `index` and there is nothing left to look at.
+    """
     mean_s, inverse, step_s, noise2, photon, limit2 = prediction
     for x in range(a, b):
         s_before, t_before = moments[y, 0, x] - pending[x], moments[y, 1, x] - pending_s * pending[x]
         flux = (t_before - mean_s * s_before) * inverse
         excess = pending[x] - previous[x] - flux * step_s
         loud = excess * excess > limit2 * (noise2 + max(flux, np.float32(0.0)) * photon)
-        busy[x - a] = loud | (first_bad[y, x] != NEVER) | (start[y, x] != 0)
+        eventful = loud | (first_bad[y, x] != NEVER) | (start[y, x] != 0)
+        busy[x - a] = (GONE if first_bad[y, x] < index else LOOK) if eventful else CALM
 
 
 @kernel
@@ -83,7 +88,7 @@ def advance_row(y, index, now, pending, previous, times, settings, state):
     """
     k = index - 1
     prediction, pending_s = _prediction(k, times, settings), np.float32(times.times_s[k])
-    time_s = np.float32(times.times_s[index])
+    time_s, last = np.float32(times.times_s[index]), np.uint16(index)
     busy, places = np.empty(BLOCK, np.uint8), np.empty(BLOCK, np.int64)
     moments, slow = state.moments, state.slow
     for block in range(slow.shape[1]):
@@ -94,7 +99,7 @@ def advance_row(y, index, now, pending, previous, times, settings, state):
                 continue
             slow[y, block] = 1
             wake(y, a, b, state.first_bad, state.start)
-        _find_busy(y, a, b, previous, pending, moments, state.first_bad, state.start, pending_s, prediction, busy)
+        _find_busy(y, a, b, last, previous, pending, moments, state.first_bad, state.start, pending_s, prediction, busy)
         add_calm(y, a, b, now, time_s, moments, busy)
         for i in range(list_set(busy, np.int64(b - a), places)):
             _advance_pixel(y, block * BLOCK + places[i], index, now, pending, previous, times, settings, state)
@@ -103,10 +108,7 @@ def advance_row(y, index, now, pending, previous, times, settings, state):
 @kernel
 def _advance_pixel(y, x, index, now, pending, previous, times, settings, state):
     k, moments = index - 1, state.moments
-    bad_from, start = state.first_bad[y, x], np.int64(state.start[y, x])
-    if bad_from < index:
-        return
-    saturates = bad_from == index
+    start, saturates = np.int64(state.start[y, x]), state.first_bad[y, x] == index
     if start < k:  # else the read before was bad, and the pending one is where the ramp goes on
         s_before = moments[y, 0, x] - pending[x]
         t_before = moments[y, 1, x] - times.times_s[k] * pending[x]
@@ -148,7 +150,8 @@ def _find_busy_first(y, a, b, second, third, fourth, first_bad, gaps_s, noise2, 
         d1, d2 = (one - flux) * gaps_s[0], (two - flux) * gaps_s[1]
         loud = d1 * d1 > limit2 * (noise2 + shot * gaps_s[0])
         loud |= d2 * d2 > limit2 * (noise2 + shot * gaps_s[1])
-        busy[x - a] = loud | (first_bad[y, x] != NEVER)
+        eventful = loud | (first_bad[y, x] != NEVER)
+        busy[x - a] = (GONE if first_bad[y, x] < 3 else LOOK) if eventful else CALM
 
 
 @kernel
@@ -190,8 +193,6 @@ def begin_row(y, fourth, third, second, times, settings, state):
 @kernel
 def _begin_pixel(y, x, fourth, third, second, gaps_s, times, settings, state):
     moments, bad_from = state.moments, state.first_bad[y, x]
-    if bad_from < 3:
-        return
     one, two = second[x] / gaps_s[0], (third[x] - second[x]) / gaps_s[1]
     flux = min(one, two)
     if bad_from > 3:
@@ -228,7 +229,7 @@ def end_row(y, n_used, pending, previous, times, settings, state):
     """
     k = n_used - 1
     prediction, pending_s = _prediction(k, times, settings), np.float32(times.times_s[k])
-    busy, places = np.empty(BLOCK, np.uint8), np.empty(BLOCK, np.int64)
+    busy, places, last = np.empty(BLOCK, np.uint8), np.empty(BLOCK, np.int64), np.uint16(n_used)
     moments, slow = state.moments, state.slow
     for block in range(slow.shape[1]):
         a, b = np.uint64(block * BLOCK), np.uint64(min((block + 1) * BLOCK, pending.size))
@@ -237,7 +238,7 @@ def end_row(y, n_used, pending, previous, times, settings, state):
                 continue
             slow[y, block] = 1
             wake(y, a, b, state.first_bad, state.start)
-        _find_busy(y, a, b, previous, pending, moments, state.first_bad, state.start, pending_s, prediction, busy)
+        _find_busy(y, a, b, last, previous, pending, moments, state.first_bad, state.start, pending_s, prediction, busy)
         for i in range(list_set(busy, np.int64(b - a), places)):
             _end_pixel(y, block * BLOCK + places[i], n_used, pending, previous, times, settings, state)
 
@@ -245,7 +246,7 @@ def end_row(y, n_used, pending, previous, times, settings, state):
 @kernel
 def _end_pixel(y, x, n_used, pending, previous, times, settings, state):
     k, moments, start = n_used - 1, state.moments, np.int64(state.start[y, x])
-    if state.first_bad[y, x] < n_used or start >= k:
+    if start >= k:
         return
     s_before = moments[y, 0, x] - pending[x]
     t_before = moments[y, 1, x] - times.times_s[k] * pending[x]

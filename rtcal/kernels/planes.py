@@ -98,12 +98,12 @@ def wake(y, a, b, first_bad, start):
 
 @kernel
 def list_set(flags, n, places):
-    """List which of the first `n` flags are set, looked for eight at a time; return how many."""
+    """List which of the first `n` flags are 1, looked for eight at a time; return how many."""
     count = 0
     words = flags.view(np.uint64)
     for word in range(-(-n // 8)):
         if words[word] != 0:
             for i in range(8 * word, min(8 * word + 8, n)):
                 places[count] = i
-                count += flags[i] != 0
+                count += flags[i] & 1
     return count

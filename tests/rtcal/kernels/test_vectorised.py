@@ -31,7 +31,7 @@ HOT_LOOPS = {
     "sums, saturated block": (sums.add_unsaturated, (Y, A, A, F4, float32, PLANES, RAW)),
     "sums, jumps in the block": (sums.add_calm, (Y, A, A, F4, float32, PLANES, U1)),
     "jumps": (jumps._is_quiet, (Y, A, A, F4, F4, PLANES, float32, PREDICTION)),
-    "jumps, block with one": (jumps._find_busy, (Y, A, A, F4, F4, PLANES, RAW, RAW, float32, PREDICTION, U1)),
+    "jumps, block with one": (jumps._find_busy, (Y, A, A, uint16, F4, F4, PLANES, RAW, RAW, float32, PREDICTION, U1)),
     "first jumps": (jumps._first_steps_quiet, (A, A, F4, F4, F4, F4, float32, float32, float32)),
     "first jumps, block with one": (
         jumps._find_busy_first,
