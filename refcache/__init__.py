@@ -4,6 +4,7 @@ from refcache.choosing import Choice
 from refcache.chosen import Chosen, Mode, ReferenceSet, Status
 from refcache.context import CrdsContext
 from refcache.errors import RefcacheError, ReferenceFileError, SelectionError
+from refcache.flags import Flags
 from refcache.loading import load_reference
 from refcache.preload import ReferenceStore, Watcher
 from refcache.references import BadPixels, Bias, Dark, Flat, Linearity, OtherReference, Reference, Saturation, Sky
@@ -22,6 +23,7 @@ __all__ = [
     "Dark",
     "File",
     "Files",
+    "Flags",
     "Flat",
     "Linearity",
     "Mode",

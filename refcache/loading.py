@@ -15,7 +15,8 @@ import numpy as np
 from refcache.cards import check_unit
 from refcache.coefficients import ascending, mend_coefficients, valid_range
 from refcache.errors import MissingFileError, ReferenceFileError
-from refcache.fits_images import FitsImages, check_start, locked, read_cards, read_images
+from refcache.fits_images import FitsImages, check_start, read_cards, read_images
+from refcache.flags import Flags
 from refcache.references import BadPixels, Bias, Dark, Flat, Linearity, OtherReference, Reference, Saturation, Sky
 from refcache.reftypes import REFTYPES
 from refcache.values import SetupValue
@@ -67,7 +68,7 @@ def _other(path: Path, stream: BufferedIOBase) -> OtherReference:
     digest = hashlib.file_digest(stream, "sha256")
     header = read_cards(path)
     none = np.zeros((0, 0), np.uint32)
-    return OtherReference(**_common(path, digest.hexdigest(), header), dq=locked(none))
+    return OtherReference(**_common(path, digest.hexdigest(), header), dq=Flags.of(none))
 
 
 def _common(path: Path, sha256: str, header: Mapping[str, SetupValue]) -> dict[str, Any]:
@@ -87,7 +88,7 @@ def _reference(path: Path, reftype: str, images: FitsImages) -> Reference:
     check_unit(path, reftype, header.get("BUNIT"))
     values = _values(path, reftype, images)
     common = _common(path, images.sha256, header)
-    reference = _CLASSES[reftype](**common, dq=images.dq, **values, notes=tuple(images.notes))
+    reference = _CLASSES[reftype](**common, dq=Flags.of(images.dq), **values, notes=tuple(images.notes))
     for image in vars(reference).values():
         if isinstance(image, np.ndarray):
             image.setflags(write=False)

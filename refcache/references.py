@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from refcache.fits_images import DqImage, FloatImage, locked
+from refcache.fits_images import FloatImage, locked
+from refcache.flags import Flags
 from refcache.values import SetupValue
 
 
@@ -35,7 +36,7 @@ class Reference:
     header
         Cards of PRIMARY, those of the first image extension where PRIMARY lacks them.
     dq
-        Data-quality bits, uint32, (y, x), read-only.
+        Data-quality bits; a plane of them, uint32, (y, x), is taken too.
     notes
         What was put right while loading, for people.
     """
@@ -47,19 +48,18 @@ class Reference:
     useafter: str
     pedigree: str
     header: Mapping[str, SetupValue]
-    dq: DqImage
+    dq: Flags
     notes: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
-        rows, columns = self.dq.shape
-        return rows, columns
+        return self.dq.shape
 
     @property
     def nbytes(self) -> int:
         """Memory of its arrays."""
-        return sum(image.nbytes for image in vars(self).values() if isinstance(image, np.ndarray))
+        return sum(image.nbytes for image in vars(self).values() if isinstance(image, np.ndarray | Flags))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -189,10 +189,10 @@ def crop(reference: Reference, y: int, x: int, shape: tuple[int, int]) -> Refere
     rows, columns = slice(y, y + shape[0]), slice(x, x + shape[1])
     whole = {key: value for key, value in vars(reference).items() if isinstance(value, np.ndarray)}
     images = {key: locked(value[rows, ..., columns]) for key, value in whole.items()}  # coefficients: (y, k, x)
-    if images["dq"].shape != shape:
+    if y < 0 or x < 0 or y + shape[0] > reference.shape[0] or x + shape[1] > reference.shape[1]:
         raise ValueError(
             f"window {shape} at ({y}, {x}) does not lie inside {reference.name}, which is {reference.shape}"
         )
     note = f"cropped to {shape[0]} x {shape[1]} at column {x + 1}, row {y + 1}"
-    changed: dict[str, Any] = {**images, "notes": (*reference.notes, note)}
+    changed: dict[str, Any] = {**images, "dq": reference.dq.window(y, x, shape), "notes": (*reference.notes, note)}
     return replace(reference, **changed)

@@ -1,5 +1,8 @@
 """The planes of a detector: allocated once, used for every exposure of the same shape."""
 
+import threading
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,13 +74,15 @@ class Buffers:
     """Sums over the near and the far end of a ramp [DN], (y, 2, x); allocated for the first ramp that has ends."""
 
     @classmethod
-    def fit_for(cls, read: Read, old: "Buffers | None") -> "Buffers":
-        """Return `old` if it fits the read, else new buffers."""
+    def fit_for(cls, read: Read, old: "Buffers | None", stock: "Stock | None" = None) -> "Buffers":
+        """Return `old` if it fits the read, else some of the stock, else new buffers."""
         shape = (read.data.shape[0], read.data.shape[1])
         if old is not None and old.shape == shape and old.dtype == read.data.dtype:
             return old
-        new = cls(shape, read.data.dtype, allocate_state(shape))
-        take_pages(shape)  # after the buffers, which stay: they would take what is given back
+        kept = None if stock is None else stock.take(shape)
+        new = cls(shape, read.data.dtype, kept or allocate_state(shape))
+        if kept is None:
+            take_pages(shape)  # after the buffers, which stay: they would take what is given back
         return new
 
     def clear_ends(self) -> FloatImage:
@@ -86,3 +91,46 @@ class Buffers:
             self.ends = plane((self.shape[0], 2, self.shape[1]), np.float32, 7)
         self.ends.fill(0)
         return self.ends
+
+
+RESERVE_BYTES = 14 + 8 + 5
+"""For each pixel of a detector: a frame, four reads on their way, merged flags and masks."""
+
+
+class Stock:
+    """Planes made before the first read, one set for each detector that is expected.
+
+    The system finds a page of memory when it is first written to: a new gigabyte takes from 0.2 s to seconds, and
+    reads would wait for it. What frames and reads will need besides is written to once too, and given back to the
+    heap, which keeps it (`streams.heap`).
+
+    Parameters
+    ----------
+    shapes
+        Rows and columns of each detector.
+    """
+
+    def __init__(self, shapes: Iterable[tuple[int, int]]) -> None:
+        self._lock = threading.Lock()
+        shapes = list(shapes)
+        with ThreadPoolExecutor(2) as pool:
+            self._states = list(pool.map(allocate_state, shapes))
+            reserves = list(pool.map(_touched, (ny * nx * RESERVE_BYTES for ny, nx in shapes)))
+        del reserves
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    def take(self, shape: tuple[int, int]) -> State | None:
+        """Return planes of a shape, which are the caller's from then on; None if there are none left."""
+        with self._lock:
+            for place, state in enumerate(self._states):
+                if state.marks.shape == shape:
+                    return self._states.pop(place)
+        return None
+
+
+def _touched(nbytes: int) -> NDArray[np.uint8]:
+    memory = np.empty(nbytes, np.uint8)
+    memory[::4096] = 0
+    return memory

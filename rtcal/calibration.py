@@ -20,6 +20,7 @@ from streams.windows import Window
 
 CLIP_SIGMA = 3.0
 CLIP_ROUNDS = 5
+MASK_ROWS = 256
 NO_BIAS = "neither a bias nor reset_level_dn says from where levels count; not applied"
 
 
@@ -58,9 +59,12 @@ class Calibration:
                 return replace(old, references=references)
         dq = steps.border_flags(shape, border)
         for reference in applied:
-            dq |= reference.dq
-        masks = np.where(dq & DO_NOT_USE, steps.UNUSABLE, np.uint8(0))
-        masks |= np.where(dq & BAD_REF_PIXEL, BAD_REFERENCE, np.uint8(0))
+            reference.dq.merge_into(dq)
+        masks = np.empty(shape, np.uint8)
+        for start in range(0, shape[0], MASK_ROWS):  # by bands: nothing as large as a frame is made on the way
+            rows = slice(start, start + MASK_ROWS)
+            masks[rows] = np.where(dq[rows] & DO_NOT_USE, steps.UNUSABLE, np.uint8(0))
+            masks[rows] |= np.where(dq[rows] & BAD_REF_PIXEL, BAD_REFERENCE, np.uint8(0))
         for plane in (dq, masks):
             plane.setflags(write=False)
         return cls(references, dq, border, masks)
@@ -209,7 +213,7 @@ def clipped_median(values: np.ndarray) -> tuple[float, float]:
 
 def _applied(references: ReferenceSet) -> list[Reference]:
     """Return the references with pixels; of others only the cards are known here."""
-    return [one.reference for one in references.chosen() if one.reference is not None and one.reference.dq.size]
+    return [one.reference for one in references.chosen() if one.reference is not None and min(one.reference.shape)]
 
 
 def _provenance(chosen: Chosen) -> Provenance:

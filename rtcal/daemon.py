@@ -19,6 +19,7 @@ import rtcal
 from refcache import ReferenceStore, Watcher
 from rtcal.announcements import Announcements
 from rtcal.bands import Bands
+from rtcal.buffers import Stock
 from rtcal.config import Settings
 from rtcal.joined import Monitor, make_history
 from rtcal.pipeline import Pipeline
@@ -79,6 +80,8 @@ class Daemon:
         The clocks.
     problems
         What the operator should know from the start on, e.g. references that could not be loaded.
+    stock
+        Planes that are ready for the detectors that are expected.
 
     Notes
     -----
@@ -96,11 +99,13 @@ class Daemon:
         previews: Sink,
         clock: Clock,
         problems: Sequence[str] = (),
+        stock: Stock | None = None,
     ) -> None:
         self.counters: Counter[str] = Counter()
         self.problems = list(problems)
         self._settings = settings
         self._references = references
+        self._stock = stock
         self._source = source
         self._frames = frames
         self._previews = previews
@@ -215,10 +220,8 @@ class Daemon:
     def _new_worker(self, detector: str) -> Worker:
         daemon = self._settings.daemon
         monitor = Monitor(self._settings, self._telemetry)
-        cubes = cube_stage(self._settings, self._clock)
-        pipeline = Pipeline(
-            pipeline_settings(self._settings), self._references, self._bands, self._clock, monitor, cubes
-        )
+        settings, cubes = pipeline_settings(self._settings), cube_stage(self._settings, self._clock)
+        pipeline = Pipeline(settings, self._references, self._bands, self._clock, monitor, cubes, self._stock)
         return Worker(
             detector,
             pipeline,
@@ -299,6 +302,9 @@ def serve(settings: Settings, clock: Clock, stop: threading.Event, say: Callable
     for problem in problems:
         say(f"references: {problem}")
     say(f"references: context {references.crds_context or 'none'}")
+    began = time.perf_counter()
+    stock = Stock(_expected(references))
+    say(f"memory of {len(stock)} detectors taken in {time.perf_counter() - began:.1f} s")
     if stop.is_set():
         references.close()
         return
@@ -311,7 +317,16 @@ def serve(settings: Settings, clock: Clock, stop: threading.Event, say: Callable
         Watcher(references, settings.refcache.watch_s),
     ):
         say(f"reads from {source.endpoint}, frames to {frames.endpoint}, previews to {previews.endpoint}")
-        Daemon(settings, references, source, frames, previews, clock, problems).run(stop)
+        Daemon(settings, references, source, frames, previews, clock, problems, stock).run(stop)
+
+
+def _expected(references: ReferenceStore) -> list[tuple[int, int]]:
+    """Return the shape of each detector that there are references for: its reads are expected."""
+    shapes: dict[str, tuple[int, int]] = {}
+    for reference in references.held():
+        rows, columns = shapes.get(str(reference.header.get("DETECTOR", "")), (0, 0))
+        shapes[str(reference.header.get("DETECTOR", ""))] = max((rows, columns), reference.shape)
+    return list(shapes.values())
 
 
 def stop_on_signals(stop: threading.Event) -> None:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from refcache import ReferenceSet
 from rtcal.announcements import Announcements
 from rtcal.bands import Bands
-from rtcal.buffers import Buffers
+from rtcal.buffers import Buffers, Stock
 from rtcal.calibration import Calibration, Limits
 from rtcal.config import CalibrationSettings, Detector, DetectorSettings, Mode, RampSettings, detector_of
 from rtcal.errors import ReadRejected
@@ -114,6 +114,8 @@ class Pipeline:
         What telemetry says of the reads; None: there is none.
     cubes
         Makes the spectrograph's cubes; None: none are made.
+    stock
+        Planes that are ready; None: they are made when the first read comes.
     """
 
     def __init__(
@@ -124,6 +126,7 @@ class Pipeline:
         clock: Clock,
         monitor: Monitor | None = None,
         cubes: CubeStage | None = None,
+        stock: Stock | None = None,
     ) -> None:
         self.counters: Counter[str] = Counter()
         self._settings = settings
@@ -134,6 +137,7 @@ class Pipeline:
         self._meter = settings.meter
         self._persistence = None if settings.meter is None else Persistence(settings.meter.settings)
         self._cubes = cubes
+        self._stock = stock
         self._order = Resequencer(settings.hold_reads)
         self._exposure: Exposure | None = None
         self._buffers: Buffers | None = None
@@ -313,7 +317,7 @@ class Pipeline:
         self._choice = self._references.open(setup, shape, mode, header.time_ns)
         ready, self._prepared = self._prepared or self._calibration, None
         self._calibration = Calibration.build(self._choice.select(), shape, detector.reference_border, ready)
-        self._buffers = Buffers.fit_for(read, self._buffers)
+        self._buffers = Buffers.fit_for(read, self._buffers, self._stock)
         plan = self._plan(mode, detector, read)
         self._revision, self._final = 0, False
         if self._monitor is not None:

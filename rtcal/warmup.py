@@ -6,7 +6,7 @@ from typing import Any, get_args
 import numpy as np
 from msgspec.structs import replace
 
-from refcache import FRAME_TYPES, Bias, Chosen, Dark, Flat, Linearity, ReferenceSet, Saturation, Sky
+from refcache import FRAME_TYPES, Bias, Chosen, Dark, Flags, Flat, Linearity, ReferenceSet, Saturation, Sky
 from rtcal.bands import Bands
 from rtcal.buffers import Buffers
 from rtcal.calibration import Calibration, Limits
@@ -100,7 +100,7 @@ def _references() -> ReferenceSet:
         "useafter": "",
         "pedigree": "",
         "header": {},
-        "dq": dq,
+        "dq": Flags.of(dq),
     }
     applied = [
         Dark(rate=plane, err=plane, **common),

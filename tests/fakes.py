@@ -14,6 +14,7 @@ from refcache import (
     Bias,
     Chosen,
     Dark,
+    Flags,
     Flat,
     Linearity,
     Reference,
@@ -122,7 +123,7 @@ def reference(kind: type[Reference], name: str, dq: np.ndarray, **planes: Any) -
         "useafter": "2030-01-01 00:00:00",
         "pedigree": "SIMULATION",
         "header": {},
-        "dq": dq,
+        "dq": Flags.of(dq),
     }
     return kind(**common, **planes)
 
