@@ -80,7 +80,7 @@ def test_pixels_without_a_polynomial_stay_as_they_are_and_are_flagged(tmp_path: 
     count = loaded.coefficients.shape[1]
     for y, x in ((1, 2), (3, 3), (4, 4)):
         assert loaded.coefficients[y, :, x].tolist() == [0, 1] + [0] * (count - 2)
-        assert loaded.dq[y, x] == Dq.NO_LIN_CORR
+        assert loaded.dq.plane()[y, x] == Dq.NO_LIN_CORR
     assert np.count_nonzero(loaded.dq.plane()) == 4
     assert np.isfinite(loaded.coefficients).all()
     assert loaded.notes == ("3 pixels without a polynomial are not made linear",)
