@@ -232,7 +232,7 @@ def test_memory_stays_bounded_over_many_setups_and_the_least_recent_leave(tmp_pa
     parts = ", ".join(f"'{name}' : UseAfter({{ '2026-12-01 00:00:00' : 'sky_{name}.fits' }})" for name in names)
     parkey = "(('FILTER',), ('META.DATE',))"
     write_cache(tmp_path, {"SKY": rmap_text(f"Match({{ {parts} }})", parkey, "SKY")})
-    shape = (128, 256)  # 384 KiB each
+    shape = (192, 256)  # 384 KiB each
     for name in names:
         write_reference(tmp_path / f"references/tmt/iris/sky_{name}.fits", "sky", shape=shape)
     store = ReferenceStore(settings(path=str(tmp_path), memory_mb=1), STALE_S, {})
