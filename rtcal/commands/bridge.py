@@ -13,6 +13,8 @@ from rtcal.daemon import stop_on_signals
 from rtcal.errors import RtcalError
 from streams.clock import SystemClock
 from streams.endpoints import open_telemetry_sink
+from streams.merging import MergedSource
+from streams.sources import ZmqSource
 from streams.telemetry_keys import load_keys
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 bridge = typer.Typer(help="Connect to other systems.", no_args_is_help=True)
 
 SHOW_EVERY_S = 1.0
+POLL_S = 0.2
+HELD = 10
 
 
 @bridge.callback()
@@ -37,6 +41,9 @@ def csw(
         typer.Option(metavar="HOST:PORT", help="Ask this sentinel where the event server is. Repeatable."),
     ] = None,
     to: Annotated[str | None, typer.Option(help="Endpoint to publish at, e.g. tcp://127.0.0.1:5553.")] = None,
+    publish: Annotated[
+        bool, typer.Option("--publish", help="Also tell the event service the daemon's status and its frames' quality.")
+    ] = False,
     verbose: VerboseOption = False,
 ) -> None:
     """Take events from the observatory's event service (CSW on Redis) and publish them for the daemon.
@@ -48,7 +55,7 @@ def csw(
 
         rtcal bridge csw
 
-        rtcal bridge csw --redis events.tmt.org:6379
+        rtcal bridge csw --redis events.tmt.org:6379 --publish
 
         rtcal bridge csw --sentinel 10.0.0.5:26379 --sentinel 10.0.0.6:26379
     """
@@ -63,18 +70,34 @@ def csw(
     stop_on_signals(stop)
     table = load_keys(settings.telemetry.keys)
     subscriber = CswSubscriber(settings.csw, clock)
+    products = threading.Thread(target=_publish, args=(settings, stop), daemon=True)
+    if publish:
+        products.start()
     with open_telemetry_sink(settings.streams) as sink, console.status("waiting for the event server") as shown:
         say(f"events of {', '.join(settings.csw.patterns)} from {subscriber.where} to {sink.endpoint}")
         link = CswBridge(subscriber, table, sink)
         next_s = 0.0
         while not stop.is_set():
-            link.step(0.2, stop)
+            link.step(POLL_S, stop)
             if clock.monotonic_s() >= next_s:
                 next_s = clock.monotonic_s() + SHOW_EVERY_S
                 shown.update(_counts(link.counters) or "waiting for the event server")
         subscriber.close()
         counters = link.counters
+    if publish:
+        products.join()
     say(_counts(counters) or "no event came")
+
+
+def _publish(settings: Settings, stop: threading.Event) -> None:
+    """Tell the event service what the daemon publishes, until `stop` is set."""
+    from streams.csw_products import tell
+
+    streams, publisher = settings.streams, csw_publisher(settings)
+    previews = ZmqSource(streams.previews, pattern="sub", bind=False, high_water=HELD)
+    with MergedSource(previews, ZmqSource(streams.frames, pattern="sub", bind=False, high_water=HELD)) as source:
+        tell(source, publisher, stop)
+    publisher.close()
 
 
 def csw_publisher(settings: Settings) -> CswPublisher:
