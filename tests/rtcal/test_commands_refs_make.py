@@ -8,10 +8,13 @@ from astropy.io import fits
 
 from refcache.loading import load_reference
 from streams.dq import Dq
+from streams.simulator import Simulator, write_references
 from tests.data import shared_data
+from tests.fakes import FakeClock
 from tests.fits_ramps import write_ramp
 from tests.lamp import GAIN, active_pixels, read, write_lamp
 from tests.rigs import write_recording
+from tests.simulated import simulated
 
 CHANNELS = "[detectors.IMG1]\nchannels = 4\n"
 
@@ -56,6 +59,28 @@ def test_bias_saturation_and_linearity_are_files_that_the_reducer_takes(command,
     assert code == 0, err
     (frame,) = json.loads(out)["frames"]
     assert {frame["references"][name] for name in ("bias", "saturation", "linearity")} == {"OK"}
+
+
+def test_what_is_made_is_taken_into_a_cache_and_chosen_by_its_rules(command, config, tmp_path):
+    types = ["DARK", "DQ", "FLAT", "SKY", "BIAS", "SATURATION", "NONLINCOEFF"]
+    simulator = Simulator(simulated(reference_types=types), FakeClock())
+    cache = tmp_path / "crds"
+    write_references(simulator, cache)
+    dark, flat, bright = write_lamp(tmp_path, "dark2", "flat3", "bright1")
+    made = {}
+    for word, inputs in {"dark": [dark], "bias": [dark], "saturation": [bright], "linearity": [flat, bright]}.items():
+        made[word] = tmp_path / f"{word}_img1.fits"
+        assert command("refs", "make", word, *inputs, "--config", config, "--out", made[word])[0] == 0
+    code, out, err = command("refs", "add", *made.values(), "--cache", cache)
+    assert (code, out.strip()) == (0, "tmt_0002.pmap"), err
+    assert command("refs", "verify", "--cache", cache)[0] == 0
+    path = tmp_path / "night.toml"
+    path.write_text(f'{CHANNELS}[refcache]\npath = "{cache}"\n')
+    code, out, err = command("reduce", flat, "--out", tmp_path / "frames", "--config", path)
+    assert code == 0, err
+    (frame,) = (tmp_path / "frames").iterdir()
+    chosen = {row["REFTYPE"]: (row["NAME"], row["STATUS"]) for row in fits.getdata(frame, "REFERENCES")}
+    assert {chosen[word] for word in made} == {(file.name, "OK") for file in made.values()}
 
 
 def test_noise_and_gain_have_tables_for_people_and_programs_and_a_plot(command, config, tmp_path):
