@@ -27,8 +27,8 @@ CLIP_ROUNDS = 3
 LEAST_POINTS = 3
 CURVED_POINTS = 5
 """Points from which on the curve has its bend as well."""
-LEAST_PIXELS = 0.5
-"""Part of a block's pixels that must be below saturation for it to count."""
+LEAST_PIXELS = 0.9
+"""Part of a block's pixels that must be below saturation for it to count: the rest would be the dimmest."""
 LEAST_RISE = 3.0
 """The highest noise variance must be so many times the lowest: else it is read noise that was measured."""
 BLOCK_ROWS = 64
@@ -144,7 +144,7 @@ def pair_up(bands: Sequence[RampBand], ceiling_dn: float, active: NDArray[np.boo
         If there is none.
     """
     rates = [_rate(band, ceiling_dn, active) for band in bands]
-    order = sorted(range(len(bands)), key=lambda number: rates[number])
+    order = sorted((number for number, rate in enumerate(rates) if rate > 0), key=lambda number: rates[number])
     pairs, taken = [], set[int]()
     for one, other in pairwise(order):
         alike = abs(rates[one] - rates[other]) <= SAME_LIGHT * max(rates[one], rates[other])
