@@ -42,7 +42,7 @@ def test_bias_saturation_and_linearity_are_files_that_the_reducer_takes(command,
     loaded = load_reference(linearity, "linearity")
     assert loaded.coefficients.shape == (256, 4, 256)
     assert loaded.notes == (
-        f"{np.count_nonzero(loaded.dq & Dq.NO_LIN_CORR)} pixels without a polynomial are not made linear",
+        f"{np.count_nonzero(fits.getdata(linearity, 'DQ') & Dq.NO_LIN_CORR)} pixels without a polynomial are not made linear",
     )
     assert loaded.valid_dn == fits.getval(linearity, "LINMAX")
     assert load_reference(bias, "bias").level.shape == (256, 256)
