@@ -10,8 +10,12 @@ import signal
 import sys
 from pathlib import Path
 
+from dashboards.alarms import Alarms, load_limits
 from dashboards.app import Dashboard
+from dashboards.desk import Desk, read_token
 from dashboards.feed import Feed
+from dashboards.nightlog import NightLog
+from dashboards.pointing import Pointing
 from dashboards.render import compile_kernels
 from dashboards.settings import Settings
 from streams import photometry
@@ -19,6 +23,7 @@ from streams.clock import SystemClock
 from streams.errors import EndpointError, SettingsError
 from streams.heap import keep_heap
 from streams.settings import load
+from streams.sinks import ZmqSink
 from streams.sources import ZmqSource
 
 
@@ -35,6 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
     compile_kernels()  # before anything listens: the first frame must not wait for a compiler
     try:
         asyncio.run(_serve(settings, options))
+    except SettingsError as error:
+        return _fail(str(error), 2)
     except EndpointError as error:
         return _fail(str(error), 1)
     return 0
@@ -43,7 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
 async def _serve(settings: Settings, options: argparse.Namespace) -> None:
     dashboard_settings = settings.dashboard
     feed = Feed(SystemClock(), dashboard_settings.budget, dashboard_settings.display_pixels)
-    dashboard = Dashboard(feed, dashboard_settings, settings.instrument_optics, options.port)
+    desk = _desk(settings, options.targets)
+    dashboard = Dashboard(feed, dashboard_settings, settings.instrument_optics, desk, options.port)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -60,6 +68,22 @@ async def _serve(settings: Settings, options: argparse.Namespace) -> None:
     finally:
         dashboard.stop()
         feed.stop()
+        desk.night.close()
+        if desk.targets is not None:
+            desk.targets.close()
+
+
+def _desk(settings: Settings, endpoint: str | None) -> Desk:
+    """Open the log, the limits, the token and the targets' endpoint."""
+    chosen, optics = settings.dashboard, settings.instrument_optics
+    targets = endpoint or chosen.targets
+    return Desk(
+        Alarms(load_limits(Path(chosen.alarms) if chosen.alarms else None)),
+        NightLog(chosen.log),
+        Pointing(chosen.target, optics, SystemClock()),
+        ZmqSink(targets, pattern="pub", high_water=settings.streams.send_high_water) if targets else None,
+        read_token(chosen.token_file),
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -72,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=_port, help="port of the web server; 0: any free one")
     parser.add_argument("--frames", metavar="ENDPOINT", help="where reduced frames are published")
     parser.add_argument("--previews", metavar="ENDPOINT", help="where previews and status are published")
+    parser.add_argument("--targets", metavar="ENDPOINT", help="where confirmed targets are published")
     parser.add_argument("--print-url", action="store_true", help="write the page's address when it can be opened")
     return parser
 

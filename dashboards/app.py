@@ -18,6 +18,7 @@ from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop, PeriodicCallback
 from tornado.web import RequestHandler, StaticFileHandler
 
+from dashboards.desk import Desk
 from dashboards.feed import Feed
 from dashboards.hub import Hub
 from dashboards.image import Viewer
@@ -57,6 +58,20 @@ class Thumbnail(RequestHandler):
         self.finish(thumbnail(picture))
 
 
+class LogFile(RequestHandler):
+    """The night's log as CSV."""
+
+    def initialize(self, hub: Hub) -> None:
+        """Take what Tornado passes to every handler."""
+        self._hub = hub
+
+    def get(self) -> None:
+        """Write what is found."""
+        self.set_header("Content-Type", "text/csv; charset=utf-8")
+        self.set_header("Content-Disposition", 'attachment; filename="exposures.csv"')
+        self.finish(self._hub.desk.night.csv(self.get_query_argument("search", "")[:200]))
+
+
 class Dashboard:
     """A listening server and what it serves, on the event loop of the thread that makes it.
 
@@ -68,6 +83,8 @@ class Dashboard:
         Table `[dashboard]`.
     optics
         Angles and bands.
+    desk
+        The log, alarms, targets; it stays the caller's.
     port
         Overrides the settings' port; 0 lets the system choose.
 
@@ -77,11 +94,13 @@ class Dashboard:
         If the port is in use or the address is not this machine's.
     """
 
-    def __init__(self, feed: Feed, settings: DashboardSettings, optics: Optics, port: int | None = None) -> None:
+    def __init__(
+        self, feed: Feed, settings: DashboardSettings, optics: Optics, desk: Desk, port: int | None = None
+    ) -> None:
         listening = _bind(settings.address, settings.port if port is None else port)
         self.port = int(listening.getsockname()[1])
         self.url = f"http://{_host(settings.address)}:{self.port}/"
-        self.hub = Hub(feed, settings, optics, build_id())
+        self.hub = Hub(feed, settings, optics, desk, build_id())
         bokeh_settings.resources = "server"  # no browser ever fetches from elsewhere
         origins = _origins(settings, self.port)
         application = BokehTornado(
@@ -90,6 +109,7 @@ class Dashboard:
             extra_patterns=[
                 ("/stream", Viewer, {"hub": self.hub, "origins": origins}),
                 ("/quicklook/(.*)", PageFiles, {"path": str(STATIC)}),
+                ("/log.csv", LogFile, {"hub": self.hub}),
                 ("/thumb/([0-9a-f]{8})-([0-9]{1,15}).png", Thumbnail, {"hub": self.hub}),
             ],
             use_index=False,

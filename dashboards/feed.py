@@ -6,7 +6,7 @@ Threads receive and swap; pages read. Neither waits for the other, and nothing t
 import logging
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -14,7 +14,7 @@ from dashboards.history import History, Key
 from dashboards.picture import Picture, from_frame, from_preview
 from dashboards.settings import Budget
 from streams.clock import NS, Clock
-from streams.messages import Frame, Message, Preview, Status, StatusHeader
+from streams.messages import Frame, FrameHeader, Message, Preview, Status, StatusHeader
 from streams.sources import Source
 
 log = logging.getLogger(__name__)
@@ -67,6 +67,8 @@ class Feed:
         self._number = 0
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
+        self.on_frame: Callable[[FrameHeader], None] = lambda _header: None
+        """Told of each frame, after it can be seen; on a thread of the feed."""
 
     def latest(self) -> Snapshot:
         """Return the snapshot of now; it is never changed afterwards."""
@@ -109,6 +111,7 @@ class Feed:
         match message:
             case Frame():
                 self._show([self._picture_of_frame(message)])
+                self.on_frame(message.header)
             case Preview():
                 self._show(self._pictures_of_preview(message))
             case Status(header=header):

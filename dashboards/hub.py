@@ -8,12 +8,13 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from dashboards.analysis import Tools, measure
 from dashboards.compose import Cut, Layer, Wish, identity, message
+from dashboards.desk import Desk
 from dashboards.feed import Feed, Snapshot
 from dashboards.panels import state
 from dashboards.panels.strip import shelf_of, strip
@@ -75,11 +76,15 @@ class Hub:
         Table `[dashboard]`.
     optics
         Angles and bands.
+    desk
+        The log, alarms, targets.
     build_id
         Names this version of the page; a page of another version loads itself anew.
     """
 
-    def __init__(self, feed: Feed, settings: DashboardSettings, optics: Optics, build_id: str) -> None:
+    def __init__(self, feed: Feed, settings: DashboardSettings, optics: Optics, desk: Desk, build_id: str) -> None:
+        self.desk = desk
+        feed.on_frame = desk.take
         self.feed = feed
         self.settings = settings
         self.optics = optics
@@ -103,15 +108,19 @@ class Hub:
                 viewer.advance()
 
     def version(self) -> tuple[int, int]:
-        """Return what decides the state message: the snapshot and the number of pages."""
-        return self.feed.latest().version, len(self.viewers)
+        """Return what decides the state message: the snapshot and what the desk has noted; the number of pages."""
+        return self.feed.latest().version + self.desk.version, len(self.viewers)
 
     def state(self) -> bytes:
         """Return the state message of now, encoded once for all pages."""
         current = self.version()
         if self._state[0] != current:
-            self._state = (current, msgspec.json.encode(state(self.feed.latest(), self.layout, len(self.viewers))))
+            self._state = (current, msgspec.json.encode(self._described()))
         return self._state[1]
+
+    def _described(self) -> dict[str, Any]:
+        told = state(self.feed.latest(), self.layout, len(self.viewers))
+        return told | {"alarms": self.desk.alarms.raised(), "night": self.desk.version}
 
     def strip(self, snapshot: Snapshot, scene: Scene) -> tuple[object, bytes]:
         """Return what names a scene's strip and the message that describes it."""

@@ -16,6 +16,7 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from dashboards.analysis import Tools
 from dashboards.compose import Cut, Layer, Wish, base_cut, detail_cut, key
+from dashboards.desk import Acknowledge, Action, Confirm, Login, Night, Propose
 from dashboards.feed import Snapshot
 from dashboards.hub import Hub, measures_key
 from dashboards.panels import probe
@@ -25,6 +26,9 @@ log = logging.getLogger(__name__)
 
 MAX_REQUEST_BYTES = 4096
 TRY_AGAIN_LATER = 1013
+MOST_WRONG_TOKENS = 5
+MOST_REPLIES = 8
+"""Answers on their way to one page; what it asks beyond is passed over."""
 
 
 class Ack(Struct, frozen=True, forbid_unknown_fields=True, tag="ack"):
@@ -38,7 +42,8 @@ class Probe(Struct, frozen=True, forbid_unknown_fields=True, tag="probe"):
     y: Annotated[float, Meta(ge=-1e9, le=1e9)]
 
 
-_requests: msgspec.json.Decoder[Wish | Tools | Ack | Probe] = msgspec.json.Decoder(Wish | Tools | Ack | Probe)
+Request = Wish | Tools | Ack | Probe | Action
+_requests: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
 
 
 class Viewer(WebSocketHandler):
@@ -52,6 +57,9 @@ class Viewer(WebSocketHandler):
         self._tools = Tools()
         self._measured: object = None
         self._sent_strip: object = None
+        self._may_act = False
+        self._wrong_tokens = 0
+        self._replies = 0
         self._waiting = False
         self._sent_state: tuple[int, int] | None = None
         self._sent: dict[Layer, tuple[object, ...]] = {}
@@ -76,7 +84,14 @@ class Viewer(WebSocketHandler):
         self.set_nodelay(True)
         self._hub.viewers.add(self)
         self._waiting = True
-        hello = {"kind": "hello", "build": self._hub.build_id, "now_ms": time.monotonic() * 1000.0}
+        forwarded = "X-Forwarded-For" in self.request.headers or "Forwarded" in self.request.headers
+        self._may_act = self._hub.desk.may_act(str(self.request.remote_ip), forwarded)
+        hello = {
+            "kind": "hello",
+            "may_act": self._may_act,
+            "build": self._hub.build_id,
+            "now_ms": time.monotonic() * 1000.0,
+        }
         self._start(self._send(msgspec.json.encode(hello)))
 
     def on_close(self) -> None:
@@ -92,6 +107,12 @@ class Viewer(WebSocketHandler):
             self.close(1008, "not a request")
             return
         match request:
+            case Login(token=token):
+                self._login(token)
+            case Night():
+                self._reply(self._hub.desk.night_of(request))
+            case Acknowledge() | Propose() | Confirm():
+                self._act(request)
             case Wish():
                 self._wish = request
             case Tools():
@@ -105,6 +126,37 @@ class Viewer(WebSocketHandler):
                     self._answering = True
                     self._start(self._answer())
         self.advance()
+
+    def _login(self, token: str) -> None:
+        """Let the page act if the token fits; after some that do not, its connection ends."""
+        self._may_act = self._may_act or self._hub.desk.token_fits(token)
+        self._wrong_tokens += not self._may_act
+        if self._wrong_tokens >= MOST_WRONG_TOKENS:
+            log.warning("%s gave %d wrong tokens", self.request.remote_ip, self._wrong_tokens)
+            self.close(1008, "wrong token")
+            return
+        self._reply({"kind": "reply", "to": "login", "ok": self._may_act})
+
+    def _act(self, action: Acknowledge | Propose | Confirm) -> None:
+        kind = type(action).__struct_config__.tag
+        if not self._may_act:
+            answer = {"ok": False, "why": "this page may only look: give the token, or use a browser on the server"}
+        else:
+            snapshot, wish = self._hub.feed.latest(), self._wish
+            answer = self._hub.desk.act(action, snapshot, self._hub.scene(snapshot, wish) if wish else None)
+        self._reply({"kind": "reply", "to": kind, **answer})
+
+    def _reply(self, answer: dict[str, Any]) -> None:
+        """Send at once what was asked for; what a page asks faster than it reads is passed over."""
+        if self._replies < MOST_REPLIES:
+            self._replies += 1
+            self._start(self._deliver(msgspec.json.encode(answer)))
+
+    async def _deliver(self, content: bytes) -> None:
+        try:
+            await self._send(content)
+        finally:
+            self._replies -= 1
 
     def advance(self) -> None:
         """Send the next thing that the page lacks, unless one is on its way."""

@@ -30,6 +30,14 @@ class Budget:
         return self.frames if view == "reduced" else self.reads
 
 
+class TargetSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Table `[dashboard.target]`: what is refused."""
+
+    max_offset_arcsec: Annotated[float, Meta(gt=0, le=1e5)]
+    max_age_s: Annotated[float, Meta(gt=0, le=1e6)]
+    confirm_s: Annotated[float, Meta(gt=0, le=1e6)]
+
+
 class DashboardSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """What `config.toml` says under `[dashboard]`; each key is explained there."""
 
@@ -54,6 +62,11 @@ class DashboardSettings(Struct, frozen=True, forbid_unknown_fields=True):
     stretch: Stretch
     colour_map: Literal["grey", "inferno", "magma", "viridis", "cividis", "turbo"]
     theme: Literal["dark", "light"]
+    token_file: str
+    log: str
+    alarms: str
+    targets: str
+    target: TargetSettings
 
     @property
     def budget(self) -> Budget:

@@ -41,6 +41,18 @@ def star(scene: Scene, place: Place, optics: Optics, past: Sequence[Picture] = (
     return answer
 
 
+def locate(tile: Tile, x: float, y: float, place: Place) -> tuple[float, float]:
+    """Return the centroid of the source near a point of a detector.
+
+    Raises
+    ------
+    NoSource
+        If there is none.
+    """
+    patch, found = _measured(tile, x, y, place)
+    return patch.place_of(found.x, found.y)
+
+
 def _measured(tile: Tile, x: float, y: float, place: Place) -> tuple[Patch, Star]:
     margin = place.reach + place.radius + ANNULUS_PX + 2
     patch = patch_of(tile, x - margin, x + margin, y - margin, y + margin)

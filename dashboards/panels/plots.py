@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bokeh.models import ColumnDataSource, DataRange1d, Model, Range1d, Span
+from bokeh.models import ColumnDataSource, DataRange1d, HoverTool, Model, Range1d, Span
 from bokeh.plotting import figure
 
 from dashboards.panels.figure import CONTOUR, CUT, REGION, STAR
@@ -37,6 +37,13 @@ def make_plots() -> tuple[dict[str, Model], dict[str, Model]]:
     sources["snrData"] = ColumnDataSource({"time": [], "snr": []})
     snr.line("time", "snr", source=sources["snrData"], line_color=CONTOUR, line_width=1.4)
     snr.scatter("time", "snr", source=sources["snrData"], color=CONTOUR, size=5)
+    night = plots["nightPlot"] = _plot("UTC", 170, time=True)
+    sources["nightData"] = ColumnDataSource({"time": [], "value": [], "detector": [], "exposure": []})
+    night.line("time", "value", source=sources["nightData"], line_color=FAINT, line_width=1)
+    night.scatter("time", "value", source=sources["nightData"], color=CUT, size=6)
+    night.add_tools(
+        HoverTool(tooltips="@exposure @detector: <b>@value{0.000}</b>", mode="mouse", point_policy="snap_to_data")
+    )
     return plots, sources
 
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import msgspec
+
 from dashboards.feed import Snapshot
 from dashboards.picture import Picture
 from dashboards.scene import Layout, ordered
@@ -81,6 +83,7 @@ def _frame(picture: Picture) -> dict[str, Any]:
         return {}
     return {name: getattr(header, name) for name in FRAME_FIELDS} | {
         "published_ms": picture.published_s * 1000.0,
+        "quality": msgspec.structs.asdict(header.quality) if header.quality else None,
         "references": [_reference(reference) for reference in header.references],
         "setup": header.setup,
     }

@@ -103,6 +103,12 @@ export class ImagePane {
     this.models.bar.major_label_overrides = new Map(ticks.map((tick, index) => [tick, text(message.ticks[index])]));
   }
 
+  // Where a detector's pixel lies in the scene; null if it is not in it.
+  sceneOf(detector, x, y) {
+    const tile = this.shown?.tiles.find((one) => one.detector === detector);
+    return tile ? { x: x + tile.x0, y: y + tile.y0 } : null;
+  }
+
   fit() {
     const { width, height } = this.scene;
     const { inner_width: across, inner_height: up } = this.figure;

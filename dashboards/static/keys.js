@@ -26,7 +26,11 @@ export class Keys {
   }
 
   pressed(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || typing(event)) return;
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (typing(event)) {
+      if (event.key === "Escape") event.composedPath()[0].blur(); // the next key is the page's again
+      return;
+    }
     if (this.dialog.open) {
       if (event.key === "?") this.dialog.close(); // Escape closes it without our help
       return;

@@ -6,8 +6,10 @@ import { Keys } from "./keys.js";
 import { Link } from "./link.js";
 import { Look } from "./look.js";
 import { Measures } from "./measure.js";
+import { Night } from "./night.js";
 import { make, showState } from "./panels.js";
 import { Past } from "./past.js";
+import { Point } from "./point.js";
 import { Readout } from "./readout.js";
 import { Tabs } from "./tabs.js";
 import { Tools } from "./tools.js";
@@ -26,8 +28,11 @@ const pane = new ImagePane(models, () => { wish(); });
 const look = new Look(models, paint, wish);
 const past = new Past(wish);
 const measures = new Measures(models);
-const tools = new Tools(models, pane, ask, () => {});
-const tabs = new Tabs(["now", "look", "measure"], ask);
+const send = (request) => link.send(request);
+const point = new Point(models, send, (detector, x, y) => pane.sceneOf(detector, x, y));
+const tools = new Tools(models, pane, ask, (spot) => { tabs.show("point"); point.propose(spot); });
+const tabs = new Tabs(["now", "look", "measure", "point", "night"], () => { ask(); if (tabs.current === "night") night.ask(); });
+const night = new Night(models, send, () => tabs.current === "night");
 
 const address = new URL("stream", document.baseURI);
 address.protocol = address.protocol.replace("http", "ws");
@@ -39,6 +44,11 @@ const readout = new Readout(models, link, pane, (detector) => {
   if (state) showState(state, focus, choose);
 });
 
+const ANSWERS = {
+  probe: (message) => readout.show(message),
+  reply: (message) => point.reply(message),
+  night: (message) => night.take(message),
+};
 const TAKE = {
   hello: greet,
   state: takeState,
@@ -47,7 +57,7 @@ const TAKE = {
 };
 
 function receive(message, pixels) {
-  if (message.kind === "probe") return readout.show(message);
+  if (message.kind in ANSWERS) return ANSWERS[message.kind](message);
   if (message.kind === "image") {
     if (!pane.take(message, pixels)) return;
     showTitle();
@@ -58,6 +68,7 @@ function receive(message, pixels) {
 function greet(message) {
   if (message.build !== document.documentElement.dataset.build) location.reload();
   health.greet(message);
+  point.greet(message);
   wish();
   ask();
 }
@@ -101,7 +112,7 @@ function measureNow() {
 }
 
 function choose(detector) {
-  if (chosen !== detector) { tools.clear(); past.forgetOther(); }
+  if (chosen !== detector) { tools.clear(); past.forgetOther(); point.forget(); }
   chosen = detector;
   focus = detector === "MOSAIC" ? null : detector;
   showDetectors();
@@ -145,7 +156,7 @@ element("contours-of").onchange = ask;
 models.fit.on_click(() => pane.fit());
 models.pixels.on_click(() => pane.realPixels());
 models.figure.on_event("doubletap", () => pane.fit());
-for (const event of ["panend", "tap"]) models.figure.on_event(event, () => { if (tools.mode !== "pan") tabs.show("measure"); });
+for (const event of ["panend", "tap"]) models.figure.on_event(event, () => { if (!["pan", "target"].includes(tools.mode)) tabs.show("measure"); });
 for (const [id, name] of [["wanted-snr", "wantedSnr"], ["star-radius", "radius"]]) {
   element(id).onchange = ({ target }) => {
     const value = Number(target.value);
@@ -183,6 +194,7 @@ function takeState(message) {
   state = message;
   showDetectors();
   showState(state, focus ?? state.detectors[0]?.name, choose);
+  night.takeState(state);
   health.tick();
 }
 
@@ -242,6 +254,7 @@ const cycle = (model) => {
   model.value = values[(values.indexOf(model.value) + 1) % values.length];
 };
 const atCursor = (run) => () => (readout.pointer ? run(readout.pointer) : false);
+const arrow = (dx, dy) => (event) => { if (!point.nudge(dx, dy, event.shiftKey)) pane.pan(dx * PAN_STEP, dy * PAN_STEP); };
 const view = (index) => () => { models.view.active = index; };
 const detectors = Array.from({ length: 9 }, (_, index) => [String(index + 1), index === 0 ? "… 9: a detector" : "", () => {
   const name = state?.detectors[index]?.name;
@@ -270,8 +283,8 @@ const keys = new Keys([
     ["f", "fit", () => pane.fit()], ["g", "1 : 1", () => pane.realPixels()],
     ["+", "nearer", () => pane.zoom(1 / ZOOM_STEP, readout.pointer)], ["-", "farther", () => pane.zoom(ZOOM_STEP, readout.pointer)],
     ["r", "cursor to the middle", atCursor((point) => pane.centre(point))],
-    ["ArrowLeft", "pan", () => pane.pan(-PAN_STEP, 0)], ["ArrowRight", "pan", () => pane.pan(PAN_STEP, 0)],
-    ["ArrowUp", "pan", () => pane.pan(0, PAN_STEP)], ["ArrowDown", "pan", () => pane.pan(0, -PAN_STEP)],
+    ["ArrowLeft", "pan, or nudge the target (shift: finely)", arrow(-1, 0)], ["ArrowRight", "", arrow(1, 0)],
+    ["ArrowUp", "", arrow(0, 1)], ["ArrowDown", "", arrow(0, -1)],
   ]],
   ["Measure at the cursor", [
     ["h", "horizontal cut", atCursor((point) => { tools.cutThrough(point, "h"); measureNow(); })],
@@ -280,6 +293,7 @@ const keys = new Keys([
     ["s", "source: centroid, FWHM, S/N", atCursor((point) => { tools.measureAt(point); measureNow(); })],
     ["l", "drag a cut", () => tools.setMode("line")], ["b", "drag a box", () => tools.setMode("rectangle")],
     ["o", "drag a circle", () => tools.setMode("circle")], ["p", "pan again", () => tools.setMode("pan")],
+    ["t", "click a target for the telescope", () => { tools.setMode("target"); tabs.show("point"); }],
     ["j", "surface of the view or region", () => { tools.toggleSurface(); measureNow(); }],
     ["Escape", "take all of it away", () => { tools.clear(); tools.setMode("pan"); }],
   ]],
@@ -292,6 +306,7 @@ const keys = new Keys([
     ["Tab", "next control", () => false], ["d", "dark or light", switchTheme], ["?", "this help", () => keys.help()],
   ]],
 ], element("help"));
+element("alarm").onclick = () => tabs.show("night");
 element("help-button").onclick = () => keys.help();
 element("theme").onclick = switchTheme;
 

@@ -30,6 +30,7 @@ export function showState(state, focus, choose) {
   showRamps(state.detectors, focus, choose);
   const detector = detectorOf(state, focus);
   showFrame(detector);
+  showQuality(detector);
   showReferences(detector);
   showCounters(state, detector);
   element("software").textContent = state.daemon?.software ?? "";
@@ -93,6 +94,25 @@ function showFrame(detector) {
       ]
     : [["", "no frame yet"]];
   fillFacts(element("frame").querySelector("dl"), facts);
+}
+
+// How good the frame is; the read noise is that of the typical and of the worst channel.
+function showQuality(detector) {
+  const quality = detector?.frame?.quality;
+  element("quality").hidden = !quality;
+  if (!quality) return;
+  element("quality").querySelector("em").textContent = detector.name;
+  const number = (value, digits, unit = "") => (value === null ? "–" : `${value.toFixed(digits)}${unit}`);
+  const noise = [...quality.read_noise_e].sort((one, other) => one - other);
+  fillFacts(element("quality").querySelector("dl"), [
+    ["FWHM · Strehl proxy", `${number(quality.fwhm_mas, 1, " mas")} · ${number(quality.strehl, 2)}  (${quality.sources} stars)`],
+    ["EE50 · EE(50 mas)", `${number(quality.ee50_mas, 1, " mas")} · ${quality.ee_50mas === null ? "–" : `${(100 * quality.ee_50mas).toFixed(1)} %`}`],
+    ["sky", `${number(quality.sky, 2)} ± ${number(quality.sky_noise, 2)} e-/s${quality.sky_mag_arcsec2 === null ? "" : ` · ${quality.sky_mag_arcsec2.toFixed(1)} mag`}`],
+    ["saturated · fullest", `${(100 * quality.saturated_fraction).toFixed(4)} % · ${quality.peak_fraction === null ? "–" : `${(100 * quality.peak_fraction).toFixed(0)} %`}`],
+    ["read noise", noise.length ? `${noise[noise.length >> 1].toFixed(1)} e-, worst ${noise.at(-1).toFixed(1)}` : "–"],
+    ["jumps", `${quality.jumps.toLocaleString("en")} · ${number(quality.jumps_per_s_cm2, 1, " /s/cm²")}`],
+    ...(quality.persistent ? [["may glow", `${quality.persistent} pixels`, "warn"]] : []),
+  ]);
 }
 
 export function fillFacts(list, facts) {

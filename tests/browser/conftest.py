@@ -35,11 +35,11 @@ expect.set_options(timeout=LIMIT_MS)
 class Display:
     """The display's process, subscribed to a publisher."""
 
-    def __init__(self, publisher: Publisher, port: int = 0) -> None:
+    def __init__(self, publisher: Publisher, port: int = 0, arguments: tuple[str, ...] = ()) -> None:
         self.publisher = publisher
         command = [sys.executable, "-m", "dashboards", "--port", str(port), "--print-url"]
         endpoints = [text for name, endpoint in publisher.endpoints.items() for text in (f"--{name}", endpoint)]
-        self.process = subprocess.Popen([*command, *endpoints], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen([*command, *endpoints, *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         try:
             self.url = self.process.stdout.readline().strip()

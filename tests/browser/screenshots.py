@@ -7,12 +7,13 @@ import argparse
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from playwright.sync_api import sync_playwright
 
 from streams.dq import Dq
-from streams.messages import Frame
+from streams.messages import Frame, Quality
 from tests.browser.conftest import CHROMIUM_FLAGS, Display, Tab, hover
 from tests.quicklook import Publisher, make_frame, make_preview, make_status
 
@@ -37,13 +38,27 @@ def publish(publisher: Publisher) -> None:
     """Send four detectors' frames of a few exposures."""
     for exposure in range(5):
         for number, name in enumerate(NAMES):
-            frame = make_frame(name, exposure, side=SIDE, exposure_id=f"2026B-001-{exposure:04d}")
+            told = {"exposure_id": f"2026B-001-{exposure:04d}", **facts(exposure, number)}
+            frame = make_frame(name, exposure, side=SIDE, **told)
             noise = np.random.default_rng(100 * exposure + number).normal(0, 1, frame.data.shape)
             pixels = make_frame(name, number, side=SIDE).data + noise.astype(np.float32)
             publisher.send(flagged(Frame(frame.header, pixels, frame.err, frame.dq, frame.saturated_from), number))
     for name in NAMES:
         publisher.send(make_preview(name, 21, side=SIDE))
     publisher.send(make_status(1, period_s=1000.0, detectors=NAMES))
+
+
+def facts(exposure: int, number: int) -> dict[str, Any]:
+    """What a frame's header says besides: quality, world coordinates, airmass."""
+    wide = 12.0 + 4 * (exposure == 4) * (number == 2) * 5 + 0.6 * number + 0.3 * (-1) ** exposure
+    quality = Quality(
+        sources=6, fwhm_mas=wide, ellipticity=0.06, ee50_mas=11.4, ee_50mas=0.81, strehl=0.52, sky=29.8, sky_noise=2.1,
+        saturated_fraction=2e-5, peak_fraction=0.83, read_noise_e=[8.7, 8.9, 9.0, 9.2, 10.4], jumps=312,
+        jumps_per_s_cm2=4.9,
+    )  # fmt: skip
+    scale = 4 / 3.6e6
+    wcs = {"CD1_1": -0.8 * scale, "CD1_2": 0.6 * scale, "CD2_1": 0.6 * scale, "CD2_2": 0.8 * scale}
+    return {"quality": quality, "wcs": wcs}
 
 
 def brightest(publisher_seed: int) -> tuple[int, int]:
@@ -127,6 +142,23 @@ def difference(tab: Tab) -> None:
     tab.page.click("#tab-now")
 
 
+def night(tab: Tab) -> None:
+    tab.page.keyboard.press("=")
+    tab.page.keyboard.press("Backspace")
+    tab.page.click("#tab-night")
+
+
+def target(tab: Tab) -> None:
+    single(tab)
+    x, y = brightest(0)
+    tab.look_at(x, y, 120)
+    tab.page.wait_for_timeout(300)
+    tab.page.keyboard.press("t")
+    hover(tab, x + 2, y)
+    tab.page.mouse.down()
+    tab.page.mouse.up()
+
+
 def keys(tab: Tab) -> None:
     tab.page.keyboard.press("?")
 
@@ -143,6 +175,8 @@ POSES: dict[str, Callable[[Tab], None]] = {
     "flags": flags,
     "region": box,
     "difference": difference,
+    "night": night,
+    "target": target,
     "keys": keys,
     "light": light,
 }

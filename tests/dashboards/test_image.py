@@ -19,6 +19,7 @@ from dashboards.hub import Cache
 from dashboards.settings import Settings
 from streams.clock import SystemClock
 from streams.settings import load
+from tests.desks import made_desk
 from tests.quicklook import SATURATED_AT, make_frame, make_status
 
 LIMIT_S = 20.0
@@ -73,10 +74,10 @@ class Bench:
         self.feed = feed
         self.connections: list[WebSocketClientConnection] = []
 
-    async def page(self, **wish: Any) -> Page:
+    async def page(self, headers: dict[str, str] | None = None, **wish: Any) -> Page:
         request = HTTPRequest(
             f"ws://127.0.0.1:{self.dashboard.port}/stream",
-            headers={"Origin": f"http://127.0.0.1:{self.dashboard.port}"},
+            headers={"Origin": f"http://127.0.0.1:{self.dashboard.port}"} | (headers or {}),
         )
         connection = await websocket_connect(request, max_message_size=1 << 26)
         self.connections.append(connection)
@@ -98,7 +99,8 @@ async def bench(**changes: Any):
     loaded = load(None, Settings)
     settings = msgspec.structs.replace(loaded.dashboard, tick_s=0.005, **changes)
     feed = Feed(SystemClock(), settings.budget, settings.display_pixels)
-    dashboard = Dashboard(feed, settings, loaded.instrument_optics, port=0)
+    desk = made_desk(loaded, SystemClock())
+    dashboard = Dashboard(feed, settings, loaded.instrument_optics, desk, port=0)
     dashboard.start()
     made = Bench(dashboard, feed)
     try:
@@ -317,3 +319,69 @@ def test_the_cache_is_bounded_and_survives_a_failed_rendering():
         assert await cache.get(("a",), making(b"made again")) == b"made again"
 
     asyncio.run(test())
+
+
+async def reply(page: Page, request: dict[str, Any]) -> dict[str, Any]:
+    """Send a request and return its answer; what comes meanwhile is acknowledged."""
+    await page.send(request)
+    wanted = ("reply", "night")
+    while True:
+        header, _ = await page.receive()
+        assert header is not None, "the server closed the connection"
+        if header["kind"] in wanted:
+            return header
+        if header["kind"] != "probe" and header.get("layer") != "base":
+            await page.send({"type": "ack"})
+
+
+def test_a_page_on_this_machine_may_act_and_asks_the_log():
+    async def test(bench: Bench) -> None:
+        bench.feed.take(make_frame("IMG1", 5, side=64))
+        page = await bench.page()
+        answer = await reply(page, {"type": "propose", "x": 10.0, "y": 12.0, "centroid": False})
+        assert answer["ok"]
+        assert (await reply(page, {"type": "confirm", "key": answer["key"]}))["why"].startswith("no endpoint")
+        night = await reply(page, {"type": "night", "search": "IMG1", "quantity": "reads_lost", "detector": "*"})
+        assert night["rows"][0]["exposure"] == "2026B-0005"
+        assert night["chart"]["value"] == [1.0]
+
+    run(test)
+
+
+def test_a_page_behind_a_proxy_may_only_look_until_it_gives_the_token():
+    async def test(bench: Bench) -> None:
+        bench.dashboard.hub.desk.token = "correct horse battery"
+        bench.feed.take(make_frame("IMG1", 5, side=64))
+        page = await bench.page(headers={"X-Forwarded-For": "10.1.1.1"})
+        ask = {"type": "propose", "x": 10.0, "y": 12.0, "centroid": False}
+        assert "may only look" in (await reply(page, ask))["why"]
+        assert not (await reply(page, {"type": "login", "token": "wrong"}))["ok"]
+        assert (await reply(page, {"type": "login", "token": "correct horse battery"}))["ok"]
+        assert (await reply(page, ask))["ok"]
+        other = await bench.page(headers={"X-Forwarded-For": "10.1.1.1"})
+        assert "may only look" in (await reply(other, ask))["why"]
+        for _ in range(5):
+            await other.send({"type": "login", "token": "guess"})
+        while (await other.receive())[0] is not None:
+            pass
+        assert other.connection.close_code == 1008
+
+    run(test)
+
+
+def test_two_hundred_connections_at_once_leave_the_served_ones_served():
+    async def test(bench: Bench) -> None:
+        bench.feed.take(make_frame("IMG1", 5, side=64))
+        pages = [await bench.page() for _ in range(200)]
+        served = pages[:20]
+        for page in served:
+            await page.until_sequence(5)
+        for page in pages[20:]:
+            while (await page.receive())[0] is not None:
+                pass
+            assert page.connection.close_code == 1013
+        bench.feed.take(make_frame("IMG1", 6, side=64))
+        for page in served:
+            await page.until_sequence(6)
+
+    run(test, max_viewers=20)

@@ -1,0 +1,14 @@
+"""A desk of the display for tests."""
+
+from dashboards.alarms import Alarms, load_limits
+from dashboards.desk import Desk
+from dashboards.nightlog import NightLog
+from dashboards.pointing import Pointing
+from dashboards.settings import Settings
+from streams.clock import Clock
+from streams.sinks import Sink
+
+
+def made_desk(settings: Settings, clock: Clock, targets: Sink | None = None, token: str = "", path: str = "") -> Desk:
+    pointing = Pointing(settings.dashboard.target, settings.instrument_optics, clock)
+    return Desk(Alarms(load_limits(None)), NightLog(path), pointing, targets, token)
