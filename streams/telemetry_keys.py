@@ -167,6 +167,11 @@ class KeyTable:
             elif key.parameter in came and came[key.parameter][0] is not None:
                 yield key, self._convert(key, *came[key.parameter])
 
+    def as_sent(self, key: Key, value: float) -> tuple[float, str]:
+        """Return a number of the table in the unit in which its event carries it, and that unit."""
+        factor, offset = self._scale(key.about, key.about.sent_unit) or (1.0, 0.0)
+        return (value - offset) / factor, key.about.sent_unit or key.unit
+
     def _convert(self, key: Key, value: object, unit: str) -> Value | None:
         """Return a value in the key's type and unit, or None if it cannot be."""
         about = key.about

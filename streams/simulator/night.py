@@ -106,10 +106,12 @@ class Night:
         if model is not None:
             values |= model(time_s)
         elif any(key.parameter == "*" for key in keys):
-            values = {f"sensor-{number}": _plausible(keys[0], time_s) for number in range(SENSORS)}
+            plain = _plausible(keys[0], time_s)
+            sent = self._table.as_sent(keys[0], plain)[0] if isinstance(plain, float) else plain
+            values = {f"sensor-{number}": sent for number in range(SENSORS)}
         units = {key.parameter: key.unit for key in keys if key.unit and key.parameter in values}
         if keys and keys[0].parameter == "*" and keys[0].unit:
-            units = dict.fromkeys(values, keys[0].unit)
+            units = dict.fromkeys(values, keys[0].about.sent_unit or keys[0].unit)
         if isinstance(values.get("timestamp"), int):
             units["timestamp"] = TAI_NS
         return {name: _rounded(value) for name, value in values.items()}, units
