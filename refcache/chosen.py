@@ -89,6 +89,16 @@ class ReferenceSet:
         """Whether a later choice would know more, because files are being loaded."""
         return any(one.loading for one in self.types.values())
 
+    def changed(self, types: Mapping[str, Chosen]) -> "ReferenceSet":
+        """Return the set with other choices for some types; those that are not applicable stay so."""
+        new = {name: one for name, one in types.items() if self.types[name].status != "NA"}
+        return replace(self, types={**self.types, **new}) if new else self
+
+    def on_reads(self) -> "ReferenceSet":
+        """Return the set without all that works on frames."""
+        left = {name: missing(name, "") for name in self.types if not REFTYPES[name].on_reads}
+        return replace(self, types={**self.types, **left})
+
     def keeping(self, opening: "ReferenceSet") -> "ReferenceSet":
         """Return the set with the types that work on reads as they were when the exposure began."""
         kept = {name: _settled(one) for name, one in opening.types.items() if REFTYPES[name].on_reads}

@@ -98,6 +98,23 @@ class TelemetrySettings(Struct, frozen=True, forbid_unknown_fields=True):
     rules: dict[str, str]
 
 
+class NightSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Table `[night]`."""
+
+    use: bool
+    directory: str
+    group_most: Annotated[int, Meta(ge=1, le=100)]
+    references_mb: Annotated[int, Meta(ge=1)]
+    reissue_mb: Annotated[int, Meta(ge=0)]
+    dithers_least: Annotated[int, Meta(ge=0, le=100)]
+
+    def __post_init__(self) -> None:
+        if 0 < self.dithers_least < 3:
+            raise ValueError(f"dithers_least = {self.dithers_least}: a median needs 3; 0 makes none")
+        if self.dithers_least > self.group_most:
+            raise ValueError(f"dithers_least = {self.dithers_least} is above group_most = {self.group_most}")
+
+
 class ProductSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Table `[products]`."""
 
@@ -180,6 +197,7 @@ class Settings(Struct, frozen=True):
     daemon: DaemonSettings
     ramp: RampSettings
     calibration: CalibrationSettings
+    night: NightSettings
     telemetry: TelemetrySettings
     adc: AdcSettings
     wcs: WcsSettings

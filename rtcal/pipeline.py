@@ -12,15 +12,18 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from refcache import ReferenceSet
+from refcache import Choice, Chosen, ReferenceSet
 from rtcal.announcements import Announcements
 from rtcal.bands import Bands
 from rtcal.buffers import Buffers, Stock
 from rtcal.calibration import Calibration, Limits
-from rtcal.config import CalibrationSettings, Detector, DetectorSettings, Mode, RampSettings, detector_of
+from rtcal.config import CalibrationSettings, Detector, DetectorSettings, Mode, NightSettings, RampSettings, detector_of
 from rtcal.errors import ReadRejected
 from rtcal.exposure import Exposure, Plan
 from rtcal.joined import Monitor, with_telemetry
+from rtcal.night.desk import Desk, Published
+from rtcal.night.kept import Bare
+from rtcal.night.kinds import Kind, fitting, kind_of
 from rtcal.persistence import Persistence
 from rtcal.quality import Meter
 from rtcal.routing import WindowSeen
@@ -44,21 +47,17 @@ from streams.messages import (
 from streams.ordering import Resequencer
 from streams.windows import Window, base_detector
 
-
-class Choice(Protocol):
-    """What an exposure asks of the references; it never raises."""
-
-    def select(self) -> ReferenceSet:
-        """Return the references, each with its status; a later answer may know more, by the same rules."""
-        ...
-
-
 END_FRAMES = 3
 """Frame times after its end that reads of an exposure may still come."""
 
 
 class References(Protocol):
     """What the pipeline asks of the reference store; it never raises."""
+
+    @property
+    def landed(self) -> int:
+        """Goes up whenever something was loaded that a choice may have waited for."""
+        ...
 
     def open(
         self,
@@ -93,6 +92,8 @@ class PipelineSettings:
     preview_pixels: int
     meter: Meter | None = None
     """Measures each frame before it leaves."""
+    night: NightSettings | None = None
+    """None: exposures of the night become no references."""
     announce: dict[str, str] = field(default_factory=dict)
     """Setup key by the telemetry that tells of its change: references are loaded ahead."""
 
@@ -145,6 +146,12 @@ class Pipeline:
         self._choice: Choice | None = None
         self._calibration: Calibration | None = None
         self._prepared: Calibration | None = None
+        self._kind: Kind = "science"
+        self._desk = (
+            None if settings.night is None else Desk(settings.night, settings.calibration, bands, self.counters)
+        )
+        self._bare_calibration: Calibration | None = None
+        self._landed = 0
         self._windows = Windows(self.counters)
         self._masked: tuple[Calibration, frozenset[Window], Calibration] | None = None
         self._sequences: Counter[str] = Counter()
@@ -166,6 +173,7 @@ class Pipeline:
         if isinstance(message, WindowSeen):
             self._windows.see(message)
             return
+        yield from self.revisit()
         if self._end_due_ns is not None and message.header.time_ns >= self._end_due_ns:
             yield from self.finish(aborted=False)
         match message:
@@ -195,6 +203,13 @@ class Pipeline:
         """End everything that is open (no more will come): the frame of the ramp, and the exposure's final one."""
         yield from self.finish_ramp(aborted=aborted)
         yield from self._conclude()
+
+    def revisit(self) -> Iterator[Message]:
+        """Issue frames again that went out while a reference was being loaded, if it has come since."""
+        landed = self._references.landed
+        if landed != self._landed and self._desk is not None and self._desk.loading:
+            yield from self._reissue(self._desk)
+        self._landed = landed
 
     def rest(self) -> None:
         """Let a publisher begin anew: after a pause the same recording may be played again.
@@ -315,8 +330,10 @@ class Pipeline:
         mode = self._settings.ramp.mode_of(header)
         setup = _full_setup(header)
         self._choice = self._references.open(setup, shape, mode, header.time_ns)
+        self._kind = kind_of(header)
         ready, self._prepared = self._prepared or self._calibration, None
-        self._calibration = Calibration.build(self._choice.select(), shape, detector.reference_border, ready)
+        references = self._chosen(self._choice, header.time_ns)
+        self._calibration = Calibration.build(references, shape, detector.reference_border, ready)
         self._buffers = Buffers.fit_for(read, self._buffers, self._stock)
         plan = self._plan(mode, detector, read)
         self._revision, self._final = 0, False
@@ -351,7 +368,7 @@ class Pipeline:
         self.counters["reads_lost"] += exposure.counts["lost"] - lost_before
         self._ended = (opening.exposure_id, opening.ramp)
         self.counters["ramps"] += 1
-        yield from self._products(self._frame(exposure, final=aborted or opening.ramp + 1 >= opening.ramps_planned))
+        yield from self._issue(exposure, final=aborted or opening.ramp + 1 >= opening.ramps_planned)
 
     def _conclude(self) -> Iterator[Message]:
         """Close the exposure; its last frame goes out again as final where the ramps that were to follow never came."""
@@ -360,13 +377,49 @@ class Pipeline:
         if exposure is not None and not exposure.ramps and exposure.counts["excluded"]:
             self.counters["exposures_excluded"] += 1  # no read is left that a frame could be made of
         if exposure is not None and exposure.ramps and not self._final:
-            yield from self._products(self._frame(exposure, final=True))
+            yield from self._issue(exposure, final=True)
 
-    def _products(self, frame: Frame) -> Iterator[Message]:
+    def _issue(self, exposure: Exposure, *, final: bool) -> Iterator[Message]:
+        """Publish an exposure's frame; then see what a final one is good for, and which others are better by it."""
+        frame = self._frame(exposure, final=final)
+        calibration, desk, choice = exposure.calibration, self._desk, self._choice
+        yield from self._products(frame, calibration.references.arc)
+        if desk is None or choice is None or not final:
+            return
+        if desk.wants(frame, self._kind, calibration.references):
+            noise_e, detector = tuple(exposure.channel_noise_e), exposure.plan.detector
+            published = Published(frame, self._bare(exposure, frame), calibration, choice, detector, noise_e)
+            if desk.take(published, self._kind):
+                yield from self._reissue(desk)
+
+    def _reissue(self, desk: Desk) -> Iterator[Message]:
+        now_ns = self._latest.time_ns if self._latest is not None else 0
+        for frame, kept in desk.reissue(now_ns, lambda: self._next("frame")):
+            quality = None
+            if self._meter is not None:
+                quality = self._meter.measure(frame, kept.noise_e, kept.bare.persistent)
+            header = replace(frame.header, quality=quality, published_ns=self._clock.tai_ns())
+            self.counters["frames"] += 1
+            yield from self._products(dataclasses.replace(frame, header=header), kept.opening.arc)
+
+    def _bare(self, exposure: Exposure, frame: Frame) -> Bare:
+        """Make the exposure's frame once more, of its reads alone; `frame` has what other exposures left in it."""
+        full = exposure.calibration
+        shape = (full.static_dq.shape[0], full.static_dq.shape[1])
+        references = full.references.on_reads()
+        self._bare_calibration = Calibration.build(references, shape, full.border, self._bare_calibration)
+        exposure.calibration = self._bare_calibration.masked(self._windows.places)
+        plain = replace(self._settings.calibration, bad_pixels="keep")
+        try:
+            return Bare.of(exposure.frame(plain, sequence=0, revision=0, final=True, published_ns=0), frame)
+        finally:
+            exposure.calibration = full
+
+    def _products(self, frame: Frame, arc: Chosen) -> Iterator[Message]:
         """Yield the frame, then what the spectrograph makes of it."""
         yield frame
-        if self._cubes is not None and self._calibration is not None:
-            yield from self._cubes.products(frame, self._calibration.references.arc)
+        if self._cubes is not None:
+            yield from self._cubes.products(frame, arc)
 
     def _cube_so_far(self, exposure: Exposure, header: ReadHeader) -> Iterator[Message]:
         if self._cubes is None or exposure.ramp is None or not self._cubes.wants_preview(header):
@@ -410,10 +463,18 @@ class Pipeline:
         """Take what has been loaded since the exposure began, but for what its reads were corrected with."""
         assert self._choice is not None  # an exposure is open, or was
         old = exposure.calibration
-        references = self._choice.select().keeping(old.references)
+        latest_ns = self._latest.time_ns if self._latest is not None else exposure.opening.time_ns
+        middle_ns = (exposure.opening.time_ns + latest_ns) // 2
+        references = self._chosen(self._choice, middle_ns).keeping(old.references)
         shape = (old.static_dq.shape[0], old.static_dq.shape[1])
         self._calibration = Calibration.build(references, shape, old.border, self._calibration)
         self._mask(exposure)
+
+    def _chosen(self, choice: Choice, middle_ns: int) -> ReferenceSet:
+        """Return the references of the exposure: by the rules, for its kind, and what the night has better."""
+        if self._desk is None:
+            return fitting(choice.select(), self._kind)
+        return self._desk.choose(choice, self._kind, middle_ns)
 
     def _mask(self, exposure: Exposure) -> None:
         """Leave the pixels of the exposure's windows out."""

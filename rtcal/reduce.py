@@ -29,6 +29,7 @@ def pipeline_settings(settings: Settings) -> PipelineSettings:
         hold_reads=settings.daemon.hold_reads,
         preview_pixels=settings.daemon.preview_pixels,
         meter=meter_of(settings),
+        night=settings.night if settings.night.use else None,
         announce=settings.refcache.announce,
     )
 

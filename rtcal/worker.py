@@ -173,6 +173,7 @@ class Worker:
 
     def _rest_if_idle(self) -> None:
         """Give a ramp up whose reads stopped coming; without one, let a publisher begin anew."""
+        self._publish_all(self._pipeline.revisit(), None)
         if self._last_read is None:
             return
         waited_s = self._clock.monotonic_s() - self._last_read[1]

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from refcache import (
     Saturation,
     Sky,
 )
+from refcache.choosing import exposure_of
+from refcache.chosen import Exposure
 from streams.messages import Message, Read, ReadHeader
 
 SECOND_NS = 10**9
@@ -90,6 +93,7 @@ class FixedReferences:
 
     crds_context = "test_0001.pmap"
     problems = ()
+    landed = 0
 
     def __init__(self, **references: Reference) -> None:
         self.asked: list[tuple[Mapping[str, Any], tuple[int, int], str, int]] = []
@@ -98,17 +102,26 @@ class FixedReferences:
             chosen[name] = Chosen(name, "OK", reference, 60.0, "", reference.name, reference.sha256)
         self._set = ReferenceSet(self.crds_context, "0" * 40, chosen)
 
-    def open(
-        self, setup: Mapping[str, Any], shape: tuple[int, int], mode: str, exposure_time_ns: int
-    ) -> "FixedReferences":
+    def open(self, setup: Mapping[str, Any], shape: tuple[int, int], mode: Any, exposure_time_ns: int) -> "FixedChoice":
         self.asked.append((setup, shape, mode, exposure_time_ns))
-        return self
+        return FixedChoice(self, exposure_of(setup, shape, mode, exposure_time_ns))
 
     def select(self, *_: Any) -> ReferenceSet:
         return self._set
 
     def prepare(self, *_: Any) -> None:
         pass
+
+
+@dataclass(frozen=True)
+class FixedChoice:
+    """What an exposure asks of `FixedReferences`."""
+
+    references: FixedReferences
+    exposure: Exposure
+
+    def select(self) -> ReferenceSet:
+        return self.references.select()
 
 
 def reference(kind: type[Reference], name: str, dq: np.ndarray, **planes: Any) -> Any:

@@ -1,0 +1,1 @@
+"""What the night itself brings: skies, darks and arcs taken between science exposures become references at once."""
