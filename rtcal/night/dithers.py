@@ -19,7 +19,7 @@ BRIGHT_SIGMA = 10.0
 STILL_BRIGHT = 0.3
 """More than this share of a frame's bright pixels still bright in the median: the exposures were not dithered."""
 FEW_BRIGHT = 2e-5
-"""A field with a smaller share of bright pixels is blank: its median is sky, dithered or not."""
+"""A field with a smaller share of bright pixels cannot tell whether it moved."""
 
 
 class Dithers:
@@ -83,4 +83,4 @@ class Dithers:
             middle, _ = level(median[::step][good])
             both = bright & (median[::step] > middle + BRIGHT_SIGMA * sigma)
             still = max(still, both.sum() / max(bright.sum(), 1))
-        return max(shares) < FEW_BRIGHT or still <= STILL_BRIGHT
+        return max(shares) >= FEW_BRIGHT and still <= STILL_BRIGHT
