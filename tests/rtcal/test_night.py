@@ -262,7 +262,7 @@ def test_finishing_anew_is_what_the_exposure_itself_would_have_made(
     for read in reads:
         for out in pipeline.process(read):
             if isinstance(out, Frame):
-                seen.append((out, pipeline._bare(pipeline._exposure), pipeline._exposure.calibration))
+                seen.append((out, pipeline._bare(pipeline._exposure, out), pipeline._exposure.calibration))
     ((frame, bare, calibration),) = seen
     rate, err, flags, sky = finish(bare, calibration, table, bands)
     np.testing.assert_allclose(rate, frame.data, rtol=2e-5, atol=1e-5)
