@@ -25,6 +25,7 @@ from rtcal.joined import Monitor, make_history
 from rtcal.pipeline import Pipeline
 from rtcal.reduce import cube_stage, pipeline_settings
 from rtcal.routing import MAX_PIPELINES, Key, Router, WindowSeen
+from rtcal.spectrograph.nightarcs import NightArcs
 from rtcal.warmup import compile_kernels
 from rtcal.worker import Worker
 from rtcal.writer import FrameWriter
@@ -121,6 +122,7 @@ class Daemon:
         self._beats = 0
         products = settings.products
         self._writer = FrameWriter(Path(products.directory), every_ramp=products.every_ramp) if products.write else None
+        self._night = _night_arcs(settings)
 
     def run(self, stop: threading.Event) -> None:
         """Loop until `stop` is set (or the source is exhausted), then finish what is open."""
@@ -150,6 +152,8 @@ class Daemon:
         if self._writer is not None and not self._writer.close(self._left(deadline_s)):
             log.error("frames were still waiting for the disk")
         self._bands.close()
+        if self._night is not None:
+            self._night.close()
         self._beat("stopping")
 
     def report(self, problem: str) -> None:
@@ -220,7 +224,8 @@ class Daemon:
     def _new_worker(self, detector: str) -> Worker:
         daemon = self._settings.daemon
         monitor = Monitor(self._settings, self._telemetry)
-        settings, cubes = pipeline_settings(self._settings), cube_stage(self._settings, self._clock)
+        settings = pipeline_settings(self._settings)
+        cubes = cube_stage(self._settings, self._clock, self._night)
         pipeline = Pipeline(settings, self._references, self._bands, self._clock, monitor, cubes, self._stock)
         return Worker(
             detector,
@@ -243,6 +248,8 @@ class Daemon:
     def _beat(self, state: Literal["running", "stopping"]) -> None:
         counters = self.counters + self._router.counters + self._source.counters + self._telemetry.counters
         problems = [*self._references.problems, *self.problems]
+        if self._night is not None and self._night.problem:
+            problems.insert(0, self._night.problem)
         if self._writer is not None:
             counters += self._writer.counters
             problems = [self._writer.problem, *problems] if self._writer.problem else problems
@@ -270,6 +277,14 @@ class Daemon:
             detector if shared[detector] == 1 else f"{instrument}.{detector}"[:MAX_NAME]: worker.status()
             for (instrument, detector), worker in self._workers.items()
         }
+
+
+def _night_arcs(settings: Settings) -> NightArcs | None:
+    """Return what solves the night's arcs, where that is wanted."""
+    table = settings.spectrograph
+    if not (table.cubes and table.solve_arcs):
+        return None
+    return NightArcs(Path(table.arcs).expanduser(), table.arc_range_um)
 
 
 def serve(settings: Settings, clock: Clock, stop: threading.Event, say: Callable[[str], None]) -> None:

@@ -11,6 +11,7 @@ from rtcal.joined import Monitor, make_history
 from rtcal.pipeline import Pipeline, PipelineSettings, References
 from rtcal.quality import Meter
 from rtcal.routing import Key, Router
+from rtcal.spectrograph.nightarcs import NightArcs
 from rtcal.spectrograph.stage import CubeStage
 from rtcal.writer import Product
 from streams.clock import Clock
@@ -39,11 +40,11 @@ def meter_of(settings: Settings) -> Meter | None:
     return Meter(settings.quality, Optics(settings.optics, settings.filters)) if settings.quality.enabled else None
 
 
-def cube_stage(settings: Settings, clock: Clock) -> CubeStage | None:
+def cube_stage(settings: Settings, clock: Clock, night: NightArcs | None = None) -> CubeStage | None:
     """Return what makes cubes for one detector; None where they are switched off."""
     if not settings.spectrograph.cubes:
         return None
-    return CubeStage(settings.spectrograph, clock, settings.daemon.threads or os.cpu_count() or 1)
+    return CubeStage(settings.spectrograph, clock, settings.daemon.threads or os.cpu_count() or 1, night)
 
 
 class Reducer:

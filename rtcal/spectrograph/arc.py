@@ -309,6 +309,8 @@ def _why_nothing(
         return f"no lines found in {len(found)} spectra above {settings.snr_min:g} sigma; was the lamp on?"
     if saturated > total / 2:
         return f"{saturated} of {total} lines are saturated; take a shorter arc"
+    if usable == 0:
+        return f"{total} lines found in {len(found)} spectra, none as wide as a line should be; was the lamp on?"
     if usable < _FEWEST_PILOT_LINES:
         return text + "; fewer than the four that a match needs: a longer arc, or a lower [arc] snr_min"
     others = _other_lamps(found, listed, length, range_um, settings)

@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,12 +16,13 @@ from rtcal.spectrograph import sky as night_sky
 from rtcal.spectrograph.arcfile import read_arc
 from rtcal.spectrograph.cube import Cube, CubeMaker, Grid, bin_wavelengths, brightest_place, white_light
 from rtcal.spectrograph.linelists import Floats
+from rtcal.spectrograph.nightarcs import NightArcs
 from rtcal.spectrograph.profiles import Flags, Image
 from rtcal.spectrograph.settings import SpectrographSettings
 from rtcal.spectrograph.shifts import shift_slices
 from rtcal.spectrograph.sky import SkySpectrum
 from streams import messages
-from streams.clock import Clock
+from streams.clock import NS, Clock
 from streams.dq import Dq
 from streams.errors import StreamsError
 from streams.messages import AdcResidual, CubeHeader, Frame, Provenance, ReadHeader, SpectrumHeader, WhiteHeader
@@ -65,6 +66,8 @@ class CubeStage:
         For `published_ns` alone.
     threads
         Threads that share the traces.
+    night
+        Solves arc exposures; None: they are frames and nothing more.
 
     Attributes
     ----------
@@ -72,8 +75,11 @@ class CubeStage:
         `cubes`, `cubes_without_arc`, `cubes_failed`, `oh_offset_warnings`.
     """
 
-    def __init__(self, settings: SpectrographSettings, clock: Clock, threads: int) -> None:
-        self.counters: Counter[str] = Counter()
+    def __init__(
+        self, settings: SpectrographSettings, clock: Clock, threads: int, night: NightArcs | None = None
+    ) -> None:
+        self._counters: Counter[str] = Counter()
+        self.night = night
         self._settings = settings
         self._clock = clock
         self._threads = threads
@@ -81,6 +87,11 @@ class CubeStage:
         self._failed: tuple[tuple[str, str], str] | None = None
         self._sky: tuple[str, SkySpectrum] | None = None
         self._sequences: Counter[str] = Counter()
+
+    @property
+    def counters(self) -> Counter[str]:
+        """What was made and what was not, arcs of the night included."""
+        return self._counters + (self.night.counters if self.night else Counter())
 
     def products(self, frame: Frame, arc: Chosen) -> Iterator[messages.White | messages.Spectrum | messages.Cube]:
         """Yield white light and the spectrum of the brightest source, then the cube.
@@ -97,11 +108,13 @@ class CubeStage:
         """
         header = frame.header
         kind = _kind(header.setup)
-        if str(header.setup.get("INSTMODE", "")).upper() not in SPECTRAL or kind in UNSPECTRAL:
+        if kind == "ARC" and header.final and self.night is not None and _is_spectral(header.setup):
+            self.night.offer(frame, self._known(arc, header.setup, header.first_read_ns))
+        if not _is_spectral(header.setup) or kind in UNSPECTRAL:
             return
-        current = self._current(arc, header.setup)
+        current = self._current(arc, header.setup, header.first_read_ns)
         if current is None:
-            self.counters["cubes_without_arc"] += 1
+            self._counters["cubes_without_arc"] += 1
             return
         given = _Given(_of_frame(header), _scale_of(header.setup), kind)
         try:
@@ -110,20 +123,20 @@ class CubeStage:
             residual = residual_of(header.adc)
             yield self._whole(current.maker.finish(), given, current, residual, sky_taken=_had_sky(header))
         except Exception as error:  # the frame is out; no fault of a cube may cost the next read
-            self.counters["cubes_failed"] += 1
+            self._counters["cubes_failed"] += 1
             log.warning("%s: no cube: %s", header.exposure_id, error, exc_info=not isinstance(error, RtcalError))
 
     def wants_preview(self, header: ReadHeader) -> bool:
         """Tell whether a provisional cube is due after a read."""
         every = self._settings.preview_every
-        spectral = str(header.setup.get("INSTMODE", "")).upper() in SPECTRAL and _kind(header.setup) not in UNSPECTRAL
+        spectral = _is_spectral(header.setup) and _kind(header.setup) not in UNSPECTRAL
         return spectral and every > 0 and (header.read + 1) % every == 0
 
     def preview(
         self, rate: Image, dq: Flags, header: ReadHeader, arc: Chosen, effective_s: float
     ) -> messages.Cube | None:
         """Return a cube of the rate so far, binned in wavelength; None where no arc fits."""
-        current = self._current(arc, header.setup)
+        current = self._current(arc, header.setup, header.time_ns)
         if current is None or rate.shape != current.maker.shape:
             return None
         cube = current.maker.make(rate, np.ones_like(rate), dq)
@@ -132,15 +145,31 @@ class CubeStage:
         values = self._values(binned.grid, given, current) | {"provisional": True, "final": False}
         return messages.Cube(CubeHeader(**values, sequence=self._next("preview")), binned.data, binned.err, binned.dq)
 
-    def _current(self, arc: Chosen, setup: dict[str, Any]) -> _Map | None:
+    def _current(self, arc: Chosen, setup: dict[str, Any], time_ns: int) -> _Map | None:
         """Return the maker for an arc, made once; None where there is none that can be used."""
-        reference = arc.reference
-        path = reference.path if reference is not None else self._layout_of(setup)
+        tonight = self.night.best(setup, time_ns, arc) if self.night is not None else None
+        if tonight is not None:
+            age_s = (time_ns - tonight.start_ns) / NS
+            given = Provenance(
+                reftype="ARC", status="OK", name=tonight.path.name, sha256=tonight.sha256, age_s=age_s, note="tonight's"
+            )
+            return self._made(tonight.path, given, nominal=False)
+        path = self._known(arc, setup, time_ns)
         if path is None:
             return None
-        key = str(path), arc.sha256
+        return self._made(path, _provenance(arc, path), nominal=arc.reference is None)
+
+    def _known(self, arc: Chosen, setup: dict[str, Any], time_ns: int) -> Path | None:
+        """Return the file with traces and wavelengths of a mode: tonight's, the rules', or the layout."""
+        tonight = self.night.best(setup, time_ns, arc) if self.night is not None else None
+        if tonight is not None:
+            return tonight.path
+        return arc.reference.path if arc.reference is not None else self._layout_of(setup)
+
+    def _made(self, path: Path, given: Provenance, *, nominal: bool) -> _Map | None:
+        key = str(path), given.sha256
         if self._map is not None and self._map[0] == key:
-            return self._map[1]
+            return replace(self._map[1], provenance=given)
         if self._failed is not None and self._failed[0] == key:
             return None
         try:
@@ -150,9 +179,7 @@ class CubeStage:
             log.warning("arc %s cannot be used: %s", path, error)
             return None
         status: Status = "APPROX" if maker.profiles.weighted else "OK"
-        if reference is None:
-            status = "UNRELIABLE"
-        made = _Map(maker, _provenance(arc, path), status)
+        made = _Map(maker, given, "UNRELIABLE" if nominal else status)
         self._map = key, made
         return made
 
@@ -185,7 +212,7 @@ class CubeStage:
     def _whole(
         self, cube: Cube, given: _Given, current: _Map, residual: Residual | None, *, sky_taken: bool
     ) -> messages.Cube:
-        more: dict[str, Any] = {"notes": []}
+        more: dict[str, Any] = {"notes": [self.night.problem] if self.night is not None and self.night.problem else []}
         white, _ = white_light(cube)
         faint = night_sky.faint_spaxels(white)
         sky = night_sky.sky_of(cube, faint) if faint.any() else None
@@ -198,7 +225,7 @@ class CubeStage:
         night_sky.flag_oh(cube)
         if current.status == "UNRELIABLE":
             np.bitwise_or(cube.dq, np.uint32(Dq.UNRELIABLE_WS), out=cube.dq)
-        self.counters["cubes"] += 1
+        self._counters["cubes"] += 1
         values = self._values(cube.grid, given, current) | more
         return messages.Cube(CubeHeader(**values, sequence=self._next("cube")), cube.data, cube.err, cube.dq)
 
@@ -206,7 +233,7 @@ class CubeStage:
         offset, count = night_sky.oh_offset_px(sky, cube.grid)
         more["oh_offset_px"] = offset
         if offset is not None and abs(offset) > self._settings.oh_warn_px:
-            self.counters["oh_offset_warnings"] += 1
+            self._counters["oh_offset_warnings"] += 1
             text = f"{count} OH lines lie {offset:+.2f} px from where the arc puts them: has the grating moved?"
             more["notes"].append(text)
             log.warning("%s", text)
@@ -253,6 +280,10 @@ class CubeStage:
         number = self._sequences[kind]
         self._sequences[kind] += 1
         return number
+
+
+def _is_spectral(setup: dict[str, Any]) -> bool:
+    return str(setup.get("INSTMODE", "")).upper() in SPECTRAL
 
 
 def _kind(setup: dict[str, Any]) -> str:
