@@ -10,6 +10,7 @@ import rtcal
 from rtcal.refmake.ramps import Ramp
 from streams.clock import iso_utc
 from streams.messages import FrameHeader, Scalar
+from streams.windows import base_detector, is_window
 
 UNITS = {
     "DARK": "e-/s",
@@ -20,6 +21,8 @@ UNITS = {
     "GAIN": "e-/DN",
 }
 DETECTOR_KEYS = ("INSTERA", "INSTMODE", "READMODE", "SUBARRAY")
+PLACE_KEYS = ("XSTART", "YSTART")
+"""Of a window's own references."""
 OPTICS_KEYS = ("FILTER", "GRATING", "SCALE")
 OPTICAL = ("DARK", "DQ", "SKY")
 """Types that say what optics they were taken with, where all inputs agree; the others do not depend on it."""
@@ -69,9 +72,10 @@ def reference_cards(
     first = min(origins, key=lambda origin: origin.first_ns)
     cards = fits.Header()
     cards["INSTRUME"] = first.instrument
-    cards["DETECTOR"] = str(first.setup.get("DETECTOR", first.detector))
-    for key in DETECTOR_KEYS + (OPTICS_KEYS if reftype in OPTICAL else ()):
-        values = {str(origin.setup[key]) for origin in origins if key in origin.setup}
+    cards["DETECTOR"] = str(first.setup.get("DETECTOR", base_detector(first.detector)))
+    keys = DETECTOR_KEYS + (OPTICS_KEYS if reftype in OPTICAL else ()) + (PLACE_KEYS if is_window(first.setup) else ())
+    for key in keys:
+        values = {origin.setup[key] for origin in origins if key in origin.setup}
         if len(values) == 1:
             cards[key] = values.pop()
     cards["REFTYPE"] = (reftype, "type of reference")

@@ -16,6 +16,7 @@ from tests.lamp import GAIN, active_pixels, read, write_lamp
 from tests.rigs import write_recording
 from tests.simulated import simulated
 
+WINDOW = {"SUBARRAY": "ODGW", "XSTART": 9, "YSTART": 17}
 CHANNELS = "[detectors.IMG1]\nchannels = 4\n"
 
 
@@ -109,17 +110,21 @@ def test_noise_and_gain_have_tables_for_people_and_programs_and_a_plot(command, 
 
 def test_a_recording_serves_too_if_a_detector_is_named(command, config, tmp_path):
     reads = [
-        read(name, 4 * place + number, np.full((64, 256), 5000 + 10 * place, "u2"), detector=name, read=number)
-        for place, name in enumerate(("IMG1", "IMG2"))
+        read(
+            name, 4 * place + number, np.full((64, 256), 5000 + 10 * place, "u2"), detector=name, read=number, setup=at
+        )
+        for place, (name, at) in enumerate((("IMG1", {"SUBARRAY": "FULL"}), ("IMG2.W1", WINDOW)))
         for number in range(4)
     ]
     night = write_recording(tmp_path / "night.mcap", reads)
     code, _, err = command("refs", "make", "bias", night, "--config", config, "--out", tmp_path / "b.fits")
     assert code == 2
-    assert "inputs for one reference must be of one detector, found IMG1 and IMG2; name one" in err
-    words = ["refs", "make", "bias", night, "--config", config, "--detector", "IMG2", "--out", tmp_path / "b.fits"]
+    assert "inputs for one reference must be of one detector, found IMG1 and IMG2.W1; name one" in err
+    words = ["refs", "make", "bias", night, "--config", config, "--detector", "IMG2.W1", "--out", tmp_path / "b.fits"]
     assert command(*words)[0] == 0
     assert (fits.getdata(tmp_path / "b.fits", "DATA") == 5010).all()
+    cards = fits.getheader(tmp_path / "b.fits")
+    assert {key: cards[key] for key in ("DETECTOR", *WINDOW)} == {"DETECTOR": "IMG2", **WINDOW}
 
 
 @pytest.mark.real_data
