@@ -17,6 +17,8 @@ FlagImage = NDArray[np.uint32]
 RawImage = NDArray[Any]
 
 STAGGER_BYTES = 320
+FRAME_BYTES = 14
+"""For each pixel of a frame: rate, error, flags, first saturated read."""
 
 
 def plane(shape: tuple[int, ...], dtype: Any, order: int = 0) -> NDArray[Any]:
@@ -28,16 +30,6 @@ def plane(shape: tuple[int, ...], dtype: Any, order: int = 0) -> NDArray[Any]:
     count = int(np.prod(shape))
     shift = order * STAGGER_BYTES // np.dtype(dtype).itemsize
     return np.empty(count + shift, dtype)[shift:].reshape(shape)
-
-
-def take_pages(shape: tuple[int, int]) -> None:
-    """Write once to as much memory as a frame takes, and give it back to the heap, which keeps it (`streams.heap`).
-
-    The system finds a page when it is first written to, which for a frame of 235 MB takes from 0.1 s to
-    seconds: better while the first read is waiting than between a ramp's last read and its frame.
-    """
-    for array in [plane(shape, dtype, order) for order, dtype in enumerate((np.float32, np.float32, np.uint32, "u2"))]:
-        array.fill(0)
 
 
 def allocate_state(shape: tuple[int, int]) -> State:
@@ -52,6 +44,8 @@ def allocate_state(shape: tuple[int, int]) -> State:
         marks=plane(shape, np.uint8, 6),
         slow=np.zeros((ny, -(-nx // BLOCK)), np.uint8),
     )
+    for array in state:
+        array.fill(0)  # the pages are there from now on
     clear(state)
     return state
 
@@ -82,7 +76,9 @@ class Buffers:
         kept = None if stock is None else stock.take(shape)
         new = cls(shape, read.data.dtype, kept or allocate_state(shape))
         if kept is None:
-            take_pages(shape)  # after the buffers, which stay: they would take what is given back
+            # After the buffers, which stay: they would take what is given back. Better while the first read is waiting
+            # than between a ramp's last read and its frame.
+            reserve(FRAME_BYTES * shape[0] * shape[1])
         return new
 
     def clear_ends(self) -> FloatImage:
@@ -93,8 +89,10 @@ class Buffers:
         return self.ends
 
 
-RESERVE_BYTES = 14 + 8 + 5
-"""For each pixel of a detector: a frame, four reads on their way, merged flags and masks."""
+RESERVE_BYTES = FRAME_BYTES + 16 + 5
+"""For each pixel of a detector: a frame, eight reads on their way, merged flags and masks."""
+
+PIECE_BYTES = 1 << 26
 
 
 class Stock:
@@ -115,8 +113,7 @@ class Stock:
         shapes = list(shapes)
         with ThreadPoolExecutor(2) as pool:
             self._states = list(pool.map(allocate_state, shapes))
-            reserves = list(pool.map(_touched, (ny * nx * RESERVE_BYTES for ny, nx in shapes)))
-        del reserves
+        reserve(sum(ny * nx * RESERVE_BYTES for ny, nx in shapes))
 
     def __len__(self) -> int:
         return len(self._states)
@@ -130,7 +127,8 @@ class Stock:
         return None
 
 
-def _touched(nbytes: int) -> NDArray[np.uint8]:
-    memory = np.empty(nbytes, np.uint8)
-    memory[::4096] = 0
-    return memory
+def reserve(nbytes: int) -> None:
+    """Write once to so much memory and give it back to the heap, which keeps it (`streams.heap`)."""
+    pieces = [np.empty(PIECE_BYTES, np.uint8) for _ in range(-(-nbytes // PIECE_BYTES))]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda piece: piece.fill(0), pieces))

@@ -3,7 +3,7 @@
 import ctypes
 
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8  # parameters of mallopt, malloc.h
-_NEVER = 2**31 - 1
+_NEVER = -1  # 2**31 - 1 would be 2 GiB
 
 
 def keep_heap() -> bool:
