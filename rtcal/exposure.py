@@ -282,14 +282,11 @@ class Exposure:
         assert self._buffers.ends is not None
         steps.add_end(self._buffers.ends, far, ramp.samples[0], ramp.zero, self._chain, self._bands)
 
-    def preview(self, binning: int) -> tuple[np.ndarray, np.ndarray]:
-        """Bin the latest read [DN] and the provisional rate [e-/s] of the open ramp."""
-        if self.ramp is None:
-            raise ValueError("no ramp is open")
-        raw, timeline, gain = self.ramp.samples[0].raw, self.ramp.timeline, self.plan.detector.gain_e_per_dn
-        return steps.make_preview(
-            self._buffers.state, timeline, gain, raw, self.calibration.masks, binning, self._bands
-        )
+    def preview(self, binning: int, ramp: Ramp) -> tuple[np.ndarray, np.ndarray]:
+        """Bin the latest read [DN] and the provisional rate [e-/s] of the open ramp, or of the one closed last."""
+        state, masks, gain = self._buffers.state, self.calibration.masks, self.plan.detector.gain_e_per_dn
+        raw, is_open = ramp.samples[0].raw, ramp is self.ramp
+        return steps.make_preview(state, ramp.timeline, gain, raw, masks, binning, self._bands, is_open=is_open)
 
     def close_ramp(self, *, aborted: bool = False) -> None:
         """Fit the open ramp and add it to the exposure."""

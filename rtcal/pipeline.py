@@ -19,7 +19,7 @@ from rtcal.buffers import Buffers, Stock
 from rtcal.calibration import Calibration, Limits
 from rtcal.config import CalibrationSettings, Detector, DetectorSettings, Mode, NightSettings, RampSettings, detector_of
 from rtcal.errors import ReadRejected
-from rtcal.exposure import Exposure, Plan
+from rtcal.exposure import Exposure, Plan, Ramp
 from rtcal.joined import Monitor, with_telemetry
 from rtcal.night.desk import Desk, Published
 from rtcal.night.kept import Bare
@@ -267,11 +267,14 @@ class Pipeline:
         if not self._add(exposure, read):
             return
         self._latest = header
-        if preview and exposure.ramp is not None:
-            yield self._preview(exposure, header)
-            yield from self._cube_so_far(exposure, header)
-        if exposure.ramp is not None and exposure.ramp.is_complete:
+        ramp = exposure.ramp
+        if ramp is not None and ramp.is_complete:  # the frame first: it is what is waited for
             yield from self._close_ramp(aborted=False)
+            if preview:
+                yield self._preview(exposure, header, ramp)
+        elif ramp is not None and preview:
+            yield self._preview(exposure, header, ramp)
+            yield from self._cube_so_far(exposure, header)
 
     def _add(self, exposure: Exposure, read: Read) -> bool:
         """Put a read into the sums, or leave it out by a rule; False if it cannot be part of its ramp."""
@@ -424,7 +427,7 @@ class Pipeline:
     def _cube_so_far(self, exposure: Exposure, header: ReadHeader) -> Iterator[Message]:
         if self._cubes is None or exposure.ramp is None or not self._cubes.wants_preview(header):
             return
-        _, rate = exposure.preview(1)
+        _, rate = exposure.preview(1, exposure.ramp)
         calibration = exposure.calibration
         dq, arc = calibration.static_dq, calibration.references.arc
         cube = self._cubes.preview(rate, dq, header, arc, exposure.ramp.length_s)
@@ -502,12 +505,11 @@ class Pipeline:
         full_setup = _full_setup(coming)
         self._references.prepare(full_setup, shape, self._settings.ramp.mode_of(coming), time_ns, make_ready)
 
-    def _preview(self, exposure: Exposure, header: ReadHeader) -> Preview:
+    def _preview(self, exposure: Exposure, header: ReadHeader, ramp: Ramp) -> Preview:
         self._mask(exposure)
-        ramp = exposure.ramp
         shape = (exposure.calibration.static_dq.shape[0], exposure.calibration.static_dq.shape[1])
         binning = max(1, -(-max(shape) // self._settings.preview_pixels))
-        raw, rate = exposure.preview(binning)
+        raw, rate = exposure.preview(binning, ramp)
         return Preview(
             PreviewHeader(
                 instrument=header.instrument,
@@ -519,9 +521,9 @@ class Pipeline:
                 read=header.read,
                 ramps_planned=header.ramps_planned,
                 reads_planned=header.reads_planned,
-                reads_used=len(ramp.reads) if ramp else 0,
-                reads_lost=ramp.lost if ramp else 0,
-                effective_s=ramp.length_s if ramp else 0.0,
+                reads_used=len(ramp.reads),
+                reads_lost=ramp.lost,
+                effective_s=ramp.length_s,
                 binning=binning,
                 full_shape=shape,
                 published_ns=self._clock.tai_ns(),

@@ -281,6 +281,8 @@ def make_preview(
     masks: NDArray[np.uint8],
     binning: int,
     bands: Bands,
+    *,
+    is_open: bool = True,
 ) -> tuple[FloatImage, FloatImage]:
     """Bin the latest read and the provisional slope: `(raw [DN], rate [e-/s])`, float32.
 
@@ -293,7 +295,7 @@ def make_preview(
     def work(rows: slice) -> None:
         bins.bin_mean(raw[rows.start * binning : rows.stop * binning], binning, binned[rows])
         if n_used >= 2:
-            preview.preview_rate(rows.start, rows.stop, state, n_used, times, gain, masks, binning, rate)
+            preview.preview_rate(rows.start, rows.stop, state, n_used, is_open, times, gain, masks, binning, rate)
 
     bands.run(work, shape, 14 * binning * binning)
     return binned, rate
@@ -407,7 +409,7 @@ def finish_frame(state: State, inputs: Inputs, limit: float, bad_pixels: str, ou
             badpix.repair(out.rate, out.err, out.dq, start, stop)
 
 
-def sample_step(shape: tuple[int, int], most: int = 300_000) -> int:
+def sample_step(shape: tuple[int, int], most: int = 100_000) -> int:
     """Return the step that takes at most about `most` pixels of an image as whole rows; odd, so that parities mix."""
     return -(-shape[0] * shape[1] // most) | 1
 

@@ -41,7 +41,8 @@ def _reduce_one(mode: Mode, dtype: str, settings: CalibrationSettings, bands: Ba
     exposure = Exposure(reads[0], plan, calibration, Buffers.fit_for(reads[0], None), bands)
     for read in reads:
         exposure.add(read)
-        exposure.preview(2)
+        if exposure.ramp is not None:
+            exposure.preview(2, exposure.ramp)
     exposure.close_ramp()
     for bad_pixels in ("repair", "nan"):
         how = replace(settings, bad_pixels=bad_pixels)

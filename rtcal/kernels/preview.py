@@ -10,7 +10,7 @@ from rtcal.kernels.segments import flux_before
 
 
 @kernel
-def preview_rate(row_start, row_stop, state, n_used, times, gain, unusable, binning, rate):
+def preview_rate(row_start, row_stop, state, n_used, is_open, times, gain, unusable, binning, rate):
     """Average the provisional slope over square bins, good pixels only.
 
     Parameters
@@ -21,6 +21,8 @@ def preview_rate(row_start, row_stop, state, n_used, times, gain, unusable, binn
         See `planes`.
     n_used
         Number of reads used, at least 2.
+    is_open
+        False where the ramp was closed (`close.close_ramp`).
     gain
         [e-/DN], float32.
     unusable
@@ -37,6 +39,7 @@ def preview_rate(row_start, row_stop, state, n_used, times, gain, unusable, binn
     mean = times.first_sums[n_used] / n_used
     mean_s = np.float32(mean)
     inverse = np.float32(gain / (times.second_sums[n_used] - n_used * mean * mean))
+    stop = n_used if is_open else 0
     for row in range(row_start, row_stop):
         total[:] = 0.0
         count[:] = 0.0
@@ -49,7 +52,7 @@ def preview_rate(row_start, row_stop, state, n_used, times, gain, unusable, binn
                 find_eventful(y, a, b, state.first_bad, state.start, n_used, eventful)
                 _add_plain_slopes(y, a, b, state.moments, unusable, eventful, mean_s, inverse, total, count)
                 for i in range(list_set(eventful, np.int64(b - a), places)):
-                    _add_eventful(y, block * BLOCK + places[i], state, n_used, times, gain, unusable, total, count)
+                    _add_eventful(y, block * BLOCK + places[i], state, stop, times, gain, unusable, total, count)
         fold(total, binning, rate[row])
         fold(count, binning, weight)
         for column in range(rate.shape[1]):
@@ -77,10 +80,11 @@ def _add_plain_slopes(y, a, b, moments, unusable, eventful, mean_s, inverse, tot
 
 
 @kernel
-def _add_eventful(y, x, state, n_used, times, gain, unusable, total, count):
+def _add_eventful(y, x, state, last, times, gain, unusable, total, count):
+    """Add the slope of a pixel that something has happened to; its current segment counts up to the read `last`."""
     if unusable[y, x] & 1 != 0:
         return
-    start, stop = np.int64(state.start[y, x]), min(np.int64(state.first_bad[y, x]), n_used)
+    start, stop = np.int64(state.start[y, x]), min(np.int64(state.first_bad[y, x]), last)
     slope = flux_before(y, x, stop, state.moments[y, 0, x], state.moments[y, 1, x], start, times, state.closed)
     if slope == slope:
         total[x] += np.float32(slope) * gain

@@ -46,7 +46,7 @@ def test_last_read_to_frame(benchmark, pipeline, reads):
         return list(pipeline.process(reads[-1]))
 
     results = benchmark.pedantic(last, setup=lambda: begin(pipeline, reads[:-1]), rounds=9, warmup_rounds=1)
-    assert [type(result) for result in results] == [Preview, Frame]
+    assert [type(result) for result in results] == [Frame, Preview]
 
 
 def test_read_to_preview(benchmark, pipeline, reads):

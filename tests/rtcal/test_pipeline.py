@@ -51,13 +51,14 @@ def event(name, exposure_id="E-1", at_s=0):
 
 def test_a_ramp_gives_a_preview_for_each_read_and_a_frame_at_its_end(pipeline, references):
     results = feed(pipeline, ramp_reads(line()))
-    assert [type(result) for result in results] == [Preview] * 5 + [Frame]
-    previews = results[:5]
+    assert [type(result) for result in results] == [Preview] * 4 + [Frame, Preview]  # the frame is waited for
+    previews = [*results[:4], results[5]]
     assert [preview.header.read for preview in previews] == [0, 1, 2, 3, 4]
     assert [preview.header.sequence for preview in previews] == [0, 1, 2, 3, 4]
     assert np.isnan(previews[0].rate).all()
     np.testing.assert_allclose(previews[1].rate, 20.0)
-    frame = results[-1]
+    np.testing.assert_allclose(previews[4].rate, 20.0)
+    frame = results[4]
     np.testing.assert_allclose(frame.data, 20.0)
     assert frame.header.final
     assert frame.header.complete

@@ -78,8 +78,8 @@ def test_a_worker_that_is_behind_leaves_previews_out_and_no_read(worker, out):
         worker.put(read)
     assert worker.status().queued == 5
     work_off(worker)
-    assert [type(message) for message in out] == [Preview, Frame]
-    assert out[0].header.read == 4
+    assert [type(message) for message in out] == [Frame, Preview]
+    assert out[1].header.read == 4
     assert frames(out)[0].header.reads_used == 5
 
 
