@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dashboards.alarms import Alarms, load_limits
 from dashboards.app import Dashboard
+from dashboards.board import Board
 from dashboards.desk import Desk, read_token
 from dashboards.feed import Feed
 from dashboards.nightlog import NightLog
@@ -25,6 +26,7 @@ from streams.heap import keep_heap
 from streams.settings import load
 from streams.sinks import ZmqSink
 from streams.sources import ZmqSource
+from streams.telemetry_keys import load_keys
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,7 +53,8 @@ async def _serve(settings: Settings, options: argparse.Namespace) -> None:
     dashboard_settings = settings.dashboard
     feed = Feed(SystemClock(), dashboard_settings.budget, dashboard_settings.display_pixels)
     desk = _desk(settings, options.targets)
-    dashboard = Dashboard(feed, dashboard_settings, settings.instrument_optics, desk, options.port)
+    board = Board(load_keys(""), SystemClock())
+    dashboard = Dashboard(feed, dashboard_settings, settings.instrument_optics, desk, options.port, board)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -60,6 +63,10 @@ async def _serve(settings: Settings, options: argparse.Namespace) -> None:
             endpoint = getattr(options, name) or getattr(settings.streams, name)
             high_water = dashboard_settings.receive_high_water
             feed.follow(ZmqSource(endpoint, pattern="sub", bind=False, high_water=high_water), name)
+        telemetry = settings.streams.telemetry if options.telemetry is None else options.telemetry
+        if telemetry:
+            held = settings.streams.telemetry_high_water
+            board.follow(ZmqSource(telemetry, pattern="sub", bind=False, high_water=held))
         dashboard.start()
         if options.print_url:
             sys.stdout.write(f"{dashboard.url}\n")
@@ -68,6 +75,7 @@ async def _serve(settings: Settings, options: argparse.Namespace) -> None:
     finally:
         dashboard.stop()
         feed.stop()
+        board.stop()
         desk.night.close()
         if desk.targets is not None:
             desk.targets.close()
@@ -96,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=_port, help="port of the web server; 0: any free one")
     parser.add_argument("--frames", metavar="ENDPOINT", help="where reduced frames are published")
     parser.add_argument("--previews", metavar="ENDPOINT", help="where previews and status are published")
+    parser.add_argument("--telemetry", metavar="ENDPOINT", help="where telemetry is published; empty: none")
     parser.add_argument("--targets", metavar="ENDPOINT", help="where confirmed targets are published")
     parser.add_argument("--print-url", action="store_true", help="write the page's address when it can be opened")
     return parser

@@ -18,12 +18,14 @@ from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop, PeriodicCallback
 from tornado.web import RequestHandler, StaticFileHandler
 
+from dashboards.board import Board
 from dashboards.desk import Desk
 from dashboards.feed import Feed
 from dashboards.hub import Hub
 from dashboards.image import Viewer
 from dashboards.page import STATIC, make_document
 from dashboards.panels.strip import thumbnail
+from dashboards.panels.telemetry import telemetry_pages
 from dashboards.settings import DashboardSettings
 from streams.errors import EndpointError
 from streams.optics import Optics
@@ -87,6 +89,8 @@ class Dashboard:
         The log, alarms, targets; it stays the caller's.
     port
         Overrides the settings' port; 0 lets the system choose.
+    board
+        All telemetry, for its page; None: there is no such page. It stays the caller's.
 
     Raises
     ------
@@ -95,7 +99,13 @@ class Dashboard:
     """
 
     def __init__(
-        self, feed: Feed, settings: DashboardSettings, optics: Optics, desk: Desk, port: int | None = None
+        self,
+        feed: Feed,
+        settings: DashboardSettings,
+        optics: Optics,
+        desk: Desk,
+        port: int | None = None,
+        board: Board | None = None,
     ) -> None:
         listening = _bind(settings.address, settings.port if port is None else port)
         self.port = int(listening.getsockname()[1])
@@ -110,6 +120,7 @@ class Dashboard:
                 ("/stream", Viewer, {"hub": self.hub, "origins": origins}),
                 ("/quicklook/(.*)", PageFiles, {"path": str(STATIC)}),
                 ("/log.csv", LogFile, {"hub": self.hub}),
+                *telemetry_pages(board, feed),
                 ("/thumb/([0-9a-f]{8})-([0-9]{1,15}).png", Thumbnail, {"hub": self.hub}),
             ],
             use_index=False,

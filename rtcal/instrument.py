@@ -138,6 +138,8 @@ def run_instrument(
     outputs = ["--frames", frames, "--previews", previews, *(["--config", str(plan.config)] if plan.config else [])]
     children: list[Child] = []
     with ExitStack() as stack:
+        events = stack.enter_context(ZmqSink("tcp://127.0.0.1:0", pattern="pub", high_water=EVENTS_HELD))
+        outputs += ["--telemetry", events.endpoint]
 
         def start(name: str, arguments: list[str], environment: dict[str, str]) -> Child:
             children.append(Child(name, ["-m", *arguments, *outputs], environment))
@@ -154,11 +156,8 @@ def run_instrument(
         while compiler.process.poll() is None and not stop.wait(0.1):
             pass
         sink = MeasuringSink(stack.enter_context(open_reads("tcp://127.0.0.1:0")), clock)
-        events = stack.enter_context(ZmqSink("tcp://127.0.0.1:0", pattern="pub", high_water=EVENTS_HELD))
         environment = {"CRDS_PATH": str(folder / "refs"), "CRDS_CONTEXT": context}
-        daemon = start(
-            "daemon", ["rtcal", "run", "--reads", sink.endpoint, "--telemetry", events.endpoint], environment
-        )
+        daemon = start("daemon", ["rtcal", "run", "--reads", sink.endpoint], environment)
         observer = Observer(frames, previews, settings.instrument, clock)
         stack.callback(observer.close)
         _wait_for_daemon(observer, sink, children, stop)

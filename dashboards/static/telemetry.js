@@ -1,0 +1,153 @@
+// The page of all telemetry: a table with search, strip charts of chosen keys with the exposures marked, and
+// the residual dispersion of each detector as a vector. It asks the server a few times a second.
+
+const PERIOD_MS = 250;
+const SPAN_S = 600;
+const MAX_CHARTS = 6;
+const WORST = ["MISSING", "SUSPECT", "STALE", "AGE", "OK"];
+
+const rows = new Map();
+const charts = new Map();
+const body = document.getElementById("rows");
+const search = document.getElementById("search");
+const counts = document.getElementById("counts");
+let state = null;
+
+function shown(value) {
+  if (Array.isArray(value)) return value.map(shown).join("  ");
+  return typeof value === "number" && !Number.isInteger(value) ? value.toPrecision(8).replace(/\.?0+$/, "") : String(value);
+}
+
+function age(seconds) {
+  return Math.abs(seconds) < 90 ? `${seconds.toFixed(1)} s` : `${(seconds / 60).toFixed(1)} min`;
+}
+
+function row(name) {
+  let line = rows.get(name);
+  if (!line) {
+    line = document.createElement("tr");
+    line.tabIndex = 0;
+    for (let i = 0; i < 6; i += 1) line.append(document.createElement("td"));
+    line.addEventListener("click", () => toggle(name));
+    line.addEventListener("keydown", (event) => { if (event.key === "Enter") toggle(name); });
+    rows.set(name, line);
+    body.append(line);
+  }
+  return line;
+}
+
+function drawRows() {
+  const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+  const tally = {};
+  for (const one of state.rows) {
+    const texts = [one.name, one.fits, shown(one.value), one.unit, age(one.age), one.status];
+    const line = row(one.name);
+    texts.forEach((text, i) => { if (line.cells[i].textContent !== text) line.cells[i].textContent = text; });
+    line.cells[5].className = one.status;
+    line.title = one.name;
+    const all = texts.join(" ").toLowerCase();
+    line.hidden = !words.every((word) => all.includes(word));
+    tally[one.status] = (tally[one.status] || 0) + 1;
+  }
+  const parts = WORST.filter((status) => tally[status]).map((status) => `${tally[status]} ${status}`);
+  counts.textContent = `${parts.join(", ")}; ${state.counters.events || 0} events, ${state.counters.unknown || 0} unknown`;
+}
+
+function toggle(name) {
+  if (charts.has(name)) { charts.get(name).remove(); charts.delete(name); return; }
+  if (charts.size >= MAX_CHARTS) return;
+  const figure = document.createElement("figure");
+  const canvas = document.createElement("canvas");
+  canvas.width = 420;
+  canvas.height = 140;
+  const caption = document.createElement("figcaption");
+  const close = document.createElement("button");
+  close.textContent = "×";
+  close.title = "Close";
+  close.addEventListener("click", () => toggle(name));
+  figure.append(caption, canvas, close);
+  document.getElementById("charts").append(figure);
+  charts.set(name, figure);
+}
+
+async function drawChart(name, figure) {
+  const answer = await fetch(`../telemetry/past.json?key=${encodeURIComponent(name)}`);
+  const points = (await answer.json()).filter(([time]) => time >= state.now - SPAN_S);
+  const canvas = figure.querySelector("canvas");
+  const pen = canvas.getContext("2d");
+  const { width, height } = canvas;
+  pen.clearRect(0, 0, width, height);
+  const x = (time) => width - ((state.now - time) / SPAN_S) * width;
+  for (const one of state.exposures) {
+    pen.fillStyle = one.excluded ? "rgba(240,154,94,.25)" : "rgba(127,180,255,.12)";
+    pen.fillRect(x(one.start), 0, Math.max(x(one.end) - x(one.start), 1), height);
+  }
+  figure.querySelector("figcaption").textContent = name;
+  if (!points.length) return;
+  const values = points.map(([, value]) => value);
+  const low = Math.min(...values);
+  const high = Math.max(...values);
+  const reach = high - low || 1;
+  pen.strokeStyle = "#dfe3ea";
+  pen.beginPath();
+  points.forEach(([time, value], i) => {
+    const y = height - 8 - ((value - low) / reach) * (height - 16);
+    if (i) pen.lineTo(x(time), y); else pen.moveTo(x(time), y);
+  });
+  pen.stroke();
+  pen.fillStyle = "#8a93a3";
+  pen.fillText(shown(high), 4, 10);
+  pen.fillText(shown(low), 4, height - 2);
+}
+
+function drawResiduals() {
+  const place = document.getElementById("residuals");
+  for (const [detector, adc] of Object.entries(state.adc)) {
+    let figure = place.querySelector(`[data-detector="${CSS.escape(detector)}"]`);
+    if (!figure) {
+      figure = document.createElement("figure");
+      figure.dataset.detector = detector;
+      const canvas = document.createElement("canvas");
+      canvas.width = canvas.height = 90;
+      figure.append(canvas, document.createElement("figcaption"));
+      place.append(figure);
+    }
+    const pen = figure.querySelector("canvas").getContext("2d");
+    pen.clearRect(0, 0, 90, 90);
+    pen.strokeStyle = "#2a303a";
+    pen.beginPath();
+    pen.arc(45, 45, 30, 0, 2 * Math.PI);
+    pen.stroke();
+    const edge = adc.edge;
+    const size = edge ? Math.hypot(...edge) : null;
+    if (edge) {
+      // The circle is 1 mas; beyond that the arrow grows as the root.
+      const scale = size > 1 ? 30 / Math.sqrt(size) : 30;
+      pen.strokeStyle = adc.status === "OK" ? "#6fd08c" : "#e3c26f";
+      pen.lineWidth = 2;
+      pen.beginPath();
+      pen.moveTo(45, 45);
+      pen.lineTo(45 + edge[0] * scale, 45 - edge[1] * scale);
+      pen.stroke();
+      pen.lineWidth = 1;
+    }
+    const text = size === null ? `${detector} ${adc.status}` : `${detector} ${size.toFixed(2)} mas, ${adc.status}`;
+    figure.querySelector("figcaption").textContent = text;
+    figure.title = "Residual dispersion from the shortest to the longest wavelength; the circle is 1 mas";
+  }
+}
+
+async function tick() {
+  try {
+    state = await (await fetch("../telemetry.json")).json();
+    drawRows();
+    drawResiduals();
+    await Promise.all([...charts].map(([name, figure]) => drawChart(name, figure)));
+  } catch {
+    counts.textContent = "the display does not answer; trying again";
+  }
+  setTimeout(tick, PERIOD_MS);
+}
+
+search.addEventListener("input", () => { if (state) drawRows(); });
+tick();
