@@ -79,7 +79,7 @@ def _setup_and_own(
     header: FrameHeader | CubeHeader | SpectrumHeader, own: list[tuple[str, Scalar, str]], notes: list[str]
 ) -> fits.Header:
     cards = fits.Header()
-    names: dict[str, Scalar] = {"INSTRUME": header.instrument, "DETECTOR": header.detector}
+    names: dict[str, Scalar] = {"INSTRUME": header.instrument, "DETECTOR": base_detector(header.detector)}
     for key, value in {**names, **header.setup}.items():
         _add_setup(cards, key, value, {keyword for keyword, _, _ in own}, notes)
     for keyword, value, comment in own:

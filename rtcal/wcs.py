@@ -10,7 +10,7 @@ import numpy as np
 
 from rtcal.sky_settings import WcsSettings
 from streams.messages import Scalar
-from streams.windows import is_window
+from streams.windows import base_detector, is_window
 
 MAS_PER_DEG = 3.6e6
 
@@ -29,7 +29,7 @@ def wcs_keys(
     Parameters
     ----------
     detector
-        Its name; one that `[wcs.places]` does not have gives no keywords.
+        Its name, or that of a window of it; one that `[wcs.places]` does not have gives no keywords.
     shape
         Of the image, (y, x).
     setup
@@ -43,7 +43,7 @@ def wcs_keys(
     pixel_mas
         Plate scale.
     """
-    place = settings.places.get(detector)
+    place = settings.places.get(base_detector(detector))
     if place is None:
         return {}
     ra, dec, angle = pointing

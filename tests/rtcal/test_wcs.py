@@ -70,9 +70,10 @@ def test_sign_and_offset_of_the_angle() -> None:
     np.testing.assert_allclose(wcs_of(pa=25.0, settings=turned).wcs.cd, wcs_of(pa=-20.0).wcs.cd, atol=1e-15)
 
 
-def test_a_window_shares_the_detector_s_coordinates() -> None:
+@pytest.mark.parametrize("name", ["IMG1", "IMG1.W3"])
+def test_a_window_shares_the_detector_s_coordinates(name: str) -> None:
     window = {"SUBARRAY": "SUB1", "XSTART": 1001, "YSTART": 501}
-    whole, part = wcs_of(pa=40.0), wcs_of(pa=40.0, shape=(100, 200), setup=window)
+    whole, part = wcs_of(pa=40.0), wcs_of(name, pa=40.0, shape=(100, 200), setup=window)
     np.testing.assert_allclose(whole.pixel_to_world_values(1010, 520), part.pixel_to_world_values(10, 20), atol=1e-12)
 
 
