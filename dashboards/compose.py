@@ -15,6 +15,7 @@ import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
+from dashboards.cubes import Collapse
 from dashboards.marks import KINDS, Kind
 from dashboards.picture import Level, Picture
 from dashboards.render import (
@@ -33,6 +34,7 @@ from dashboards.scene import Moment, Scene, Tile
 from dashboards.settings import Limits, Smoothing, Stretch, ViewName
 from streams.clock import iso_utc
 from streams.dq import Dq
+from streams.messages import CubeHeader
 
 Finite = Annotated[float, Meta(ge=-1e30, le=1e30)]
 Index = Annotated[int, Meta(ge=0, le=2**53)]
@@ -68,6 +70,8 @@ class Wish(Struct, frozen=True, forbid_unknown_fields=True, tag="view"):
     """Number of a past picture to compare with."""
     difference: bool = False
     """Subtract it."""
+    collapse: Collapse | None = None
+    """How a cube becomes an image; None: the mean of all its wavelengths."""
     region: tuple[Finite, Finite, Finite, Finite] | None = None
     """Visible part of the scene, (x0, x1, y0, y1); None for all of it."""
     screen_pixels: Annotated[int, Meta(ge=16, le=8192)] = 1024
@@ -146,7 +150,10 @@ def key(scene: Scene, wish: Wish, cut: Cut | None, layer: Layer) -> tuple[object
 def identity(scene: Scene) -> tuple[object, ...]:
     """Return what decides the pixels of a scene."""
     pictures = [picture for tile in scene.tiles for picture in (tile.picture, tile.against)]
-    numbers = tuple((picture.number, len(picture.levels)) if picture else None for picture in pictures)
+    numbers = tuple(
+        (picture.number, len(picture.levels), picture.cube is not None, picture.collapse) if picture else None
+        for picture in pictures
+    )
     return (scene.name, scene.view, scene.width, scene.height, numbers)
 
 
@@ -285,4 +292,10 @@ def _shown(picture: Picture) -> dict[str, Any]:
         "last_read_utc": iso_utc(header.time_ns),
         "published_ms": picture.published_s * 1000.0,
         "full_pixels": picture.levels[0].binning == 1,
+        "cube": _cube(picture.header) if isinstance(picture.header, CubeHeader) else None,
     }
+
+
+def _cube(header: CubeHeader) -> dict[str, Any]:
+    names = ("bins", "wave_first_um", "wave_step_um", "scale_mas", "status", "sky", "provisional")
+    return {name: getattr(header, name) for name in names}

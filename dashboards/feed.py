@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from dashboards.history import History, Key
-from dashboards.picture import Picture, from_frame, from_preview
+from dashboards.picture import Picture, from_cube, from_frame, from_preview
 from dashboards.settings import Budget
 from streams.clock import NS, Clock
-from streams.messages import Frame, FrameHeader, Message, Preview, Status, StatusHeader
+from streams.messages import Cube, Frame, FrameHeader, Message, Preview, Spectrum, Status, StatusHeader, White
 from streams.sources import Source
 
 log = logging.getLogger(__name__)
@@ -114,6 +114,11 @@ class Feed:
                 self.on_frame(message.header)
             case Preview():
                 self._show(self._pictures_of_preview(message))
+            case Cube():
+                heard_s, published_s = self._times(message.header.published_ns)
+                self._show([from_cube(message, self._next_number(1), heard_s, published_s)])
+            case White() | Spectrum():
+                self._count({"parts_of_cubes": 1})  # the cube itself holds them
             case Status(header=header):
                 self._swap(status=header, status_heard_s=self._clock.monotonic_s(), counted="statuses")
             case _:
@@ -138,7 +143,7 @@ class Feed:
         return list(from_preview(preview, self._next_number(2), heard_s, published_s))
 
     def _show(self, new: list[Picture]) -> None:
-        detector = new[0].header.detector
+        detector = new[0].detector
         with self._lock:
             history = self._snapshot.history
             known = {name for name, _ in history.shelves}
@@ -148,7 +153,7 @@ class Feed:
                 return
             history, sacrificed = history.added(new, self._budget)
             self._counters.update(sacrificed)
-            self._counters["frames" if new[0].view == "reduced" else "previews"] += 1
+            self._counters["cubes" if new[0].cube else "frames" if new[0].view == "reduced" else "previews"] += 1
             self._replace(history=history, pictures=MappingProxyType(history.latest()))
 
     def _count(self, more: Mapping[str, int]) -> None:

@@ -59,7 +59,7 @@ class History:
         """
         shelves = {key: list(shelf) for key, shelf in self.shelves.items()}
         for picture in new:
-            shelf = shelves.setdefault((picture.header.detector, picture.view), [])
+            shelf = shelves.setdefault((picture.detector, picture.view), [])
             shelf.append(picture)
             del shelf[: -budget.most(picture.view)]
         counters = _fit(shelves, new, budget.limit_bytes)
@@ -93,7 +93,7 @@ def _thin(shelf: list[Picture], number: int) -> int:
     """Take the full pixels of a picture that has a coarser level; return the bytes that gives."""
     place = next(index for index, picture in enumerate(shelf) if picture.number == number)
     before = shelf[place]
-    if len(before.levels) < 2:
+    if not before.can_be_thinned:
         return 0
     shelf[place] = before.without_full_pixels()
     return before.nbytes - shelf[place].nbytes

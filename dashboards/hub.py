@@ -8,23 +8,28 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from dashboards.analysis import Tools, measure
 from dashboards.compose import Cut, Layer, Wish, identity, message
+from dashboards.cubes import Collapse
 from dashboards.desk import Desk
 from dashboards.feed import Feed, Snapshot
 from dashboards.panels import state
 from dashboards.panels.strip import shelf_of, strip
-from dashboards.picture import MIB
+from dashboards.picture import MIB, Level, Picture, sliced
 from dashboards.scene import Layout, Moment, Scene, build
 from dashboards.settings import DashboardSettings
 from streams.optics import Optics
 
 if TYPE_CHECKING:
     from dashboards.image import Viewer
+
+
+MOST_SLICES = 24
 
 
 def measures_key(scene: Scene, other: Scene | None, wish: Wish, tools: Tools) -> tuple[object, ...]:
@@ -95,6 +100,7 @@ class Hub:
         self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="render")
         self.session = secrets.token_hex(4)
         """Names this run of the server: numbers of pictures count from 0 in each."""
+        self._slices: dict[tuple[int, Collapse], tuple[Level, ...]] = {}
         self._strip: tuple[object, bytes] = (None, b"")
         self._offered = (-1, -1)
         self._state: tuple[tuple[int, int], bytes] = ((-1, -1), b"")
@@ -132,13 +138,33 @@ class Hub:
 
     def scene(self, snapshot: Snapshot, wish: Wish) -> Scene | None:
         """Lay out what a page wishes."""
-        return build(snapshot, self.layout, wish.detector, wish.view, wish.moment)
+        return self._collapsed(build(snapshot, self.layout, wish.detector, wish.view, wish.moment), wish.collapse)
 
     def other(self, snapshot: Snapshot, wish: Wish) -> Scene | None:
         """Lay out the moment that a page compares with."""
         if wish.other is None:
             return None
-        return build(snapshot, self.layout, wish.detector, wish.view, Moment(wish.other))
+        scene = build(snapshot, self.layout, wish.detector, wish.view, Moment(wish.other))
+        return self._collapsed(scene, wish.collapse)
+
+    def _collapsed(self, scene: Scene | None, collapse: Collapse | None) -> Scene | None:
+        """Collapse a cube as a page wishes, each way once."""
+        if scene is None or collapse is None or len(scene.tiles) != 1:
+            return scene
+        tile = scene.tiles[0]
+        picture, against = self._slice(tile.picture, collapse), self._slice(tile.against, collapse)
+        return replace(scene, tiles=(replace(tile, picture=picture, against=against),))
+
+    def _slice(self, picture: Picture | None, collapse: Collapse) -> Picture | None:
+        if picture is None or picture.cube is None:
+            return picture
+        key = (picture.number, collapse)
+        if key not in self._slices:
+            while len(self._slices) >= MOST_SLICES:
+                self._slices.pop(next(iter(self._slices)))
+            # Levels alone are kept: the cube itself is the history's, and goes with it.
+            self._slices[key] = sliced(picture, collapse).levels
+        return replace(picture, levels=self._slices[key], collapse=collapse)
 
     async def measures(self, snapshot: Snapshot, scene: Scene, wish: Wish, tools: Tools) -> tuple[object, bytes]:
         """Return a page's measurements of a scene, worked out on a thread of the pool unless they are known."""

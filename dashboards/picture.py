@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from dashboards.cubes import CUBE_SUFFIX, Collapse, collapsed
 from dashboards.render import FloatImage, bin_mean
 from dashboards.settings import ViewName
 from streams.dq import Dq
-from streams.messages import Frame, FrameHeader, Preview, PreviewHeader
+from streams.messages import Cube, CubeHeader, Frame, FrameHeader, Preview, PreviewHeader
 
 MIB = 1 << 20
 
@@ -32,7 +33,7 @@ class Picture:
     number: int
     """Counts the pictures of this process: two with the same number are the same."""
     view: ViewName
-    header: FrameHeader | PreviewHeader
+    header: FrameHeader | PreviewHeader | CubeHeader
     heard_s: float
     """Monotonic clock at arrival."""
     published_s: float
@@ -41,6 +42,26 @@ class Picture:
     """(y, x) in detector pixels."""
     levels: tuple[Level, ...]
     """Finest first."""
+    cube: Cube | None = None
+    """What the image was collapsed from, where it is kept."""
+    collapse: Collapse | None = None
+    """How; None: the mean of all wavelengths."""
+
+    @property
+    def detector(self) -> str:
+        """Whose picture it is; a cube stands beside its detector, under a name of its own."""
+        name = self.header.detector
+        return f"{name}{CUBE_SUFFIX}" if isinstance(self.header, CubeHeader) else name
+
+    @property
+    def pixel_mas(self) -> float | None:
+        """Side of a spaxel on the sky; None for a detector's pixels."""
+        return self.header.scale_mas if isinstance(self.header, CubeHeader) else None
+
+    @property
+    def can_be_thinned(self) -> bool:
+        """True while there is more than the coarsest image."""
+        return len(self.levels) > 1 or self.cube is not None
 
     @property
     def units(self) -> str:
@@ -51,7 +72,8 @@ class Picture:
     def nbytes(self) -> int:
         """Bytes that it keeps in memory."""
         arrays = (array for level in self.levels for array in (level.data, level.err, level.dq))
-        return sum(array.nbytes for array in arrays if array is not None)
+        cube = (self.cube.data, self.cube.err, self.cube.dq) if self.cube else ()
+        return sum(array.nbytes for array in (*arrays, *cube) if array is not None)
 
     @property
     def coarse(self) -> Level:
@@ -65,7 +87,7 @@ class Picture:
 
     def without_full_pixels(self) -> "Picture":
         """Return itself with the coarse level alone."""
-        return replace(self, levels=self.levels[-1:])
+        return replace(self, levels=self.levels[-1:], cube=None)
 
 
 def from_frame(frame: Frame, number: int, heard_s: float, published_s: float, display_pixels: int) -> Picture:
@@ -82,6 +104,21 @@ def from_frame(frame: Frame, number: int, heard_s: float, published_s: float, di
     if factor > 1:
         levels += (Level(factor, bin_mean(frame.data, factor, frame.dq, Dq.DO_NOT_USE)),)
     return Picture(number, "reduced", frame.header, heard_s, published_s, shape, levels)
+
+
+def from_cube(cube: Cube, number: int, heard_s: float, published_s: float) -> Picture:
+    """Make a picture of a cube: its mean over wavelength."""
+    view: ViewName = "ramp" if cube.header.provisional else "reduced"
+    shape = (cube.data.shape[1], cube.data.shape[2])
+    levels = (Level(1, *collapsed(cube, None)),)
+    return Picture(number, view, cube.header, heard_s, published_s, shape, levels, cube)
+
+
+def sliced(picture: Picture, collapse: Collapse | None) -> Picture:
+    """Return a cube's picture collapsed in another way; any other picture as it is."""
+    if picture.cube is None or collapse is None:
+        return picture
+    return replace(picture, levels=(Level(1, *collapsed(picture.cube, collapse)),), collapse=collapse)
 
 
 def from_preview(preview: Preview, number: int, heard_s: float, published_s: float) -> Iterator[Picture]:

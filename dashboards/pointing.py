@@ -11,6 +11,7 @@ from typing import Any
 from dashboards.analysis.stars import locate
 from dashboards.analysis.tools import Place
 from dashboards.feed import Snapshot
+from dashboards.picture import Picture
 from dashboards.scene import Scene, Tile
 from dashboards.settings import TargetSettings
 from streams.clock import Clock
@@ -79,7 +80,7 @@ class Pointing:
         now_s = self.clock.monotonic_s()
         picture = tile.picture
         assert picture is not None
-        if snapshot.pictures.get((tile.detector, picture.view)) is not picture or tile.against is not None:
+        if _number(snapshot.pictures.get((tile.detector, picture.view))) != picture.number or tile.against is not None:
             raise Refused("a frame of the past is shown; go back to live first")
         status, heard_s = snapshot.status, snapshot.status_heard_s
         if status is not None and heard_s is not None and now_s - heard_s > STALE_PERIODS * status.period_s:
@@ -91,11 +92,11 @@ class Pointing:
     def _offset(self, tile: Tile, x: float, y: float, method: str) -> Proposal:
         reference = (tile.width - 1) / 2, (tile.height - 1) / 2
         dx, dy = x - reference[0], y - reference[1]
-        scale = self.optics.pixel_mas / 1000
+        assert tile.picture is not None
+        scale = (tile.picture.pixel_mas or self.optics.pixel_mas) / 1000
         length = math.hypot(dx, dy) * scale
         if length > self.settings.max_offset_arcsec:
             raise Refused(f"{length:.2f} arcsec are beyond the limit of {self.settings.max_offset_arcsec:g} arcsec")
-        assert tile.picture is not None
         header = tile.picture.header
         east, north = _on_sky(header, dx, dy)
         return Proposal(
@@ -130,6 +131,10 @@ class Pointing:
             event=EVENT, values=proposal.values, units=UNITS,
         )  # fmt: skip
         return Telemetry(header)
+
+
+def _number(picture: Picture | None) -> int | None:
+    return None if picture is None else picture.number
 
 
 def _on_sky(header: object, dx: float, dy: float) -> tuple[float | None, float | None]:

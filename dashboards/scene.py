@@ -101,7 +101,7 @@ def build(snapshot: Snapshot, layout: Layout, detector: str, view: ViewName, mom
     heard = ordered(snapshot, layout)
     if not detector:
         in_mosaic = [name for name in heard if name in layout.detectors]
-        detector = MOSAIC if len(in_mosaic) > 1 else next(iter(heard), "")
+        detector = MOSAIC if len(in_mosaic) > 1 else next((name for name in heard if _shape(snapshot, name)), "")
     if detector == MOSAIC:
         return _mosaic(snapshot, layout, view, moment)
     shape = _shape(snapshot, detector)

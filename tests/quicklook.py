@@ -10,6 +10,8 @@ from streams import wire
 from streams.clock import NS, SystemClock
 from streams.dq import Dq
 from streams.messages import (
+    Cube,
+    CubeHeader,
     DetectorStatus,
     Frame,
     FrameHeader,
@@ -124,6 +126,38 @@ def make_preview(
     return Preview(PreviewHeader(**(fields | header)), (5000 + pixels).astype(np.float32), pixels)
 
 
+def make_cube(detector: str = "IFS", sequence: int = 0, bins: int = 120, field: tuple[int, int] = (44, 45)) -> Cube:
+    """Return a cube: a continuum source with an emission line, on sky."""
+    now = SystemClock().tai_ns()
+    rng = np.random.default_rng(sequence)
+    y, x = np.mgrid[: field[0], : field[1]].astype(np.float32)
+    source = np.exp(-((x - field[1] * 0.45) ** 2 + (y - field[0] * 0.55) ** 2) / 18)
+    line = np.exp(-((np.arange(bins) - bins * 0.4) ** 2) / 8)
+    data = 2 + source * (10 + 40 * line[:, None, None]) + rng.normal(0, 0.3, (bins, *field))
+    header = CubeHeader(
+        instrument="IRIS",
+        detector=detector,
+        sequence=sequence,
+        time_ns=now - NS,
+        exposure_id=f"2026B-{sequence:04d}",
+        ramps=1,
+        final=True,
+        wave_first_um=1.98,
+        wave_step_um=0.0036,
+        bins=bins,
+        field=field,
+        scale_mas=25.0,
+        status="OK",
+        arc=Provenance(reftype="arc", status="OK", name="iris_ifs_arc_0001.fits"),
+        effective_s=60.0,
+        first_read_ns=now - 60 * NS,
+        published_ns=now,
+        setup=SETUP,
+    )
+    err = np.full(data.shape, 0.3, np.float32)
+    return Cube(header, data.astype(np.float32), err, np.zeros(data.shape, np.uint32))
+
+
 def make_status(sequence: int = 0, period_s: float = 1.0, detectors: tuple[str, ...] = (), **header: Any) -> Status:
     now = SystemClock().tai_ns()
     detector = DetectorStatus(
@@ -168,7 +202,7 @@ class Publisher:
                 subscribed = socket.recv().startswith(b"\x01")  # b"\x00" is the end of an earlier one
 
     def send(self, message: Message) -> None:
-        self.send_parts("frames" if isinstance(message, Frame) else "previews", list(wire.encode(message)))
+        self.send_parts("frames" if isinstance(message, Frame | Cube) else "previews", list(wire.encode(message)))
 
     def send_parts(self, name: str, parts: list[Any]) -> None:
         self.sockets[name].send_multipart(parts)

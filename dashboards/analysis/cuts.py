@@ -27,14 +27,14 @@ def cut(scene: Scene, line: Line) -> dict[str, Any]:
     steps = min(MOST_STEPS, max(2, math.ceil(max(abs(line.x1 - line.x0), abs(line.y1 - line.y0))) + 1))
     x, y = np.linspace(line.x0, line.x1, steps), np.linspace(line.y0, line.y1, steps)
     values = _sampled(scene, x, y)
-    averaged = max(1, -(-steps // MOST_POINTS))
+    count = max(1, -(-steps // MOST_POINTS))
     at = np.linspace(0, length, steps)
     return {
-        "at": listed(_averaged(at, averaged), 2),
-        "x": listed(_averaged(x, averaged), 2),
-        "y": listed(_averaged(y, averaged), 2),
-        "values": listed(_averaged(values, averaged), None),
-        "averaged": averaged,
+        "at": listed(averaged(at, count), 2),
+        "x": listed(averaged(x, count), 2),
+        "y": listed(averaged(y, count), 2),
+        "values": listed(averaged(values, count), None),
+        "averaged": count,
     }
 
 
@@ -60,7 +60,8 @@ def _sampled(scene: Scene, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return values
 
 
-def _averaged(values: np.ndarray, count: int) -> np.ndarray:
+def averaged(values: np.ndarray, count: int) -> np.ndarray:
+    """Return the means of `count` neighbours each, NaN left out."""
     if count == 1:
         return values
     padded = np.concatenate((values, np.full(-values.size % count, np.nan))).reshape(-1, count)

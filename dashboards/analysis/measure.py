@@ -11,8 +11,9 @@ import numpy as np
 from dashboards.analysis.cuts import cut
 from dashboards.analysis.regions import region
 from dashboards.analysis.shapes import contours, histogram, surface
+from dashboards.analysis.spectra import spectrum_of
 from dashboards.analysis.stars import star
-from dashboards.analysis.tools import Line, Tools
+from dashboards.analysis.tools import Box, Line, Tools
 from dashboards.compose import Wish, limits_of
 from dashboards.picture import Picture
 from dashboards.scene import Scene
@@ -59,6 +60,8 @@ def measure(
         jobs["histogram"] = partial(histogram, scene, area, low, high)
     if tools.contours:
         jobs["contours"] = partial(contours, traced, area, tools.contours)
+    if tools.spectrum is not None:
+        jobs["spectrum"] = partial(_spectra, scene, other, tools.spectrum)
     if tools.surface is not None:
         jobs["surface"] = partial(surface, scene, tools.surface)
     answers = {name: _safe(name, job) for name, job in jobs.items()}
@@ -71,6 +74,13 @@ def _cuts(scene: Scene, other: Scene | None, line: Line) -> dict[str, Any]:
     answer = cut(scene, line)
     if other is not None:
         answer["other"] = cut(other, line)["values"]
+    return answer
+
+
+def _spectra(scene: Scene, other: Scene | None, box: Box) -> dict[str, Any]:
+    answer = spectrum_of(scene, box)
+    if other is not None and "why" not in answer:
+        answer["other"] = spectrum_of(other, box).get("values")
     return answer
 
 

@@ -28,13 +28,13 @@ def region(scene: Scene, box: Box, optics: Optics) -> dict[str, Any]:
     patch = patch_of(tile, x0, x1, y0, y1)
     if patch is None:
         return {"why": "no pixel in the region"}
-    inside = _inside(patch, box.shape, x0, x1, y0, y1)
-    good = patch.good & inside
+    held = inside(patch, box.shape, x0, x1, y0, y1)
+    good = patch.good & held
     if not good.any():
-        return {"why": "no good pixel in the region", "excluded": int(inside.sum())}
+        return {"why": "no good pixel in the region", "excluded": int(held.sum())}
     values = patch.data[good].astype(np.float64)
     weight = patch.binning**2
-    area = values.size * weight * (optics.pixel_mas / 1000) ** 2
+    area = values.size * weight * ((tile.picture.pixel_mas or optics.pixel_mas) / 1000) ** 2
     total = float(values.sum()) * weight
     error = None if patch.err is None else float(np.sqrt((patch.err[good].astype(np.float64) ** 2).sum()))
     variance = float(values.var(ddof=1)) if values.size > 1 else float("nan")
@@ -43,7 +43,7 @@ def region(scene: Scene, box: Box, optics: Optics) -> dict[str, Any]:
         "units": tile.picture.units,
         "binning": patch.binning,
         "pixels": int(values.size),
-        "excluded": int(inside.sum()) - int(values.size),
+        "excluded": int(held.sum()) - int(values.size),
         "sum": total,
         "error": None if error is None else number(error),
         "area_arcsec2": area,
@@ -57,7 +57,8 @@ def region(scene: Scene, box: Box, optics: Optics) -> dict[str, Any]:
     }
 
 
-def _inside(patch: Patch, shape: str, x0: float, x1: float, y0: float, y1: float) -> np.ndarray:
+def inside(patch: Patch, shape: str, x0: float, x1: float, y0: float, y1: float) -> np.ndarray:
+    """Tell which pixels of a patch a region holds."""
     if shape == "rectangle":
         return np.ones(patch.data.shape, bool)  # the patch is what the rectangle touches
     x, y = patch.axes()

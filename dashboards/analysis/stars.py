@@ -74,10 +74,10 @@ def _measured(tile: Tile, x: float, y: float, place: Place) -> tuple[Patch, Star
 
 
 def _described(found: Star, binning: int, picture: Picture, optics: Optics) -> dict[str, Any]:
-    mas = binning * optics.pixel_mas
+    mas = binning * (picture.pixel_mas or optics.pixel_mas)
     diffraction = optics.diffraction_px(picture.header.setup)
     strehl = None
-    if diffraction is not None and binning == 1 and picture.view == "reduced":
+    if diffraction is not None and isinstance(picture.header, FrameHeader):
         strehl = number(strehl_proxy(found.peak, found.flux, found.x, found.y, diffraction))
     at_50 = found.encircled_at(50.0 / mas)
     return {
@@ -130,7 +130,7 @@ class _Past:
     @staticmethod
     def _measured(picture: Picture, x: float, y: float, place: Place) -> dict[str, Any] | None:
         height, width = picture.full_shape
-        tile = Tile(picture.header.detector, 0, 0, width, height, picture)
+        tile = Tile(picture.detector, 0, 0, width, height, picture)
         try:
             patch, found = _measured(tile, x, y, place)
         except NoSource:

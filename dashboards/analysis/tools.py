@@ -49,8 +49,9 @@ class Tools(Struct, frozen=True, forbid_unknown_fields=True, tag="tools"):
     """Number of levels; 0 for none."""
     contours_of: Literal["shown", "other"] = "shown"
     surface: Box | None = None
+    spectrum: Box | None = None
 
     @property
     def wanted(self) -> bool:
         """True if anything is to be measured."""
-        return any((self.cut, self.region, self.star, self.histogram, self.contours, self.surface))
+        return any((self.cut, self.region, self.star, self.histogram, self.contours, self.surface, self.spectrum))

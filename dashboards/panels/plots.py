@@ -37,6 +37,15 @@ def make_plots() -> tuple[dict[str, Model], dict[str, Model]]:
     sources["snrData"] = ColumnDataSource({"time": [], "snr": []})
     snr.line("time", "snr", source=sources["snrData"], line_color=CONTOUR, line_width=1.4)
     snr.scatter("time", "snr", source=sources["snrData"], color=CONTOUR, size=5)
+    lines = plots["spectrumPlot"] = _plot("wavelength [µm]", 170)
+    sources["spectrumData"] = ColumnDataSource({"wave": [], "value": [], "low": [], "high": [], "other": []})
+    lines.varea("wave", "low", "high", source=sources["spectrumData"], fill_color=STAR, fill_alpha=0.18)
+    lines.line("wave", "other", source=sources["spectrumData"], line_color=FAINT, line_width=1)
+    lines.line("wave", "value", source=sources["spectrumData"], line_color=STAR, line_width=1.3)
+    for name in ("firstLine", "lastLine"):
+        sources[name] = Span(dimension="height", line_color=CUT, line_width=1.5, visible=False)
+        lines.add_layout(sources[name])
+
     night = plots["nightPlot"] = _plot("UTC", 170, time=True)
     sources["nightData"] = ColumnDataSource({"time": [], "value": [], "detector": [], "exposure": []})
     night.line("time", "value", source=sources["nightData"], line_color=FAINT, line_width=1)

@@ -77,10 +77,10 @@ def _progress(status: DetectorStatus | None, preview: Picture | None) -> dict[st
     return {}
 
 
-def _frame(picture: Picture) -> dict[str, Any]:
+def _frame(picture: Picture) -> dict[str, Any] | None:
     header = picture.header
     if not isinstance(header, FrameHeader):
-        return {}
+        return None
     return {name: getattr(header, name) for name in FRAME_FIELDS} | {
         "published_ms": picture.published_s * 1000.0,
         "quality": msgspec.structs.asdict(header.quality) if header.quality else None,

@@ -10,7 +10,7 @@ from dashboards.picture import Picture
 from dashboards.render import bin_mean, sample, to_bytes, zscale_limits
 from dashboards.scene import MOSAIC, Scene
 from streams.clock import iso_utc
-from streams.messages import FrameHeader
+from streams.messages import PreviewHeader
 
 THUMBNAIL_SIDE = 96
 
@@ -35,7 +35,7 @@ def strip(snapshot: Snapshot, scene: Scene, session: str) -> dict[str, Any]:
 
 def _entry(picture: Picture) -> dict[str, Any]:
     header = picture.header
-    word = f"revision {header.revision}" if isinstance(header, FrameHeader) else f"read {header.read + 1}"
+    word = f"read {header.read + 1}" if isinstance(header, PreviewHeader) else f"revision {header.revision}"
     return {
         "number": picture.number,
         "exposure": header.exposure_id,

@@ -52,5 +52,6 @@ const LABELS = {
 // A key pressed while a person writes into a field is that field's; Bokeh's fields lie in shadow trees.
 function typing(event) {
   const target = event.composedPath()[0];
+  if (target.type === "range") return event.key.startsWith("Arrow");
   return ["INPUT", "SELECT", "TEXTAREA"].includes(target.tagName) && target.type !== "checkbox" && target.type !== "radio";
 }

@@ -1,5 +1,6 @@
 // Wires the page: controls to wishes, messages to panes, keys to acts.
 
+import { CubePanel } from "./cube.js";
 import { Health } from "./health.js";
 import { ImagePane } from "./image.js";
 import { Keys } from "./keys.js";
@@ -28,6 +29,7 @@ const pane = new ImagePane(models, () => { wish(); });
 const look = new Look(models, paint, wish);
 const past = new Past(wish);
 const measures = new Measures(models);
+const cube = new CubePanel(models, () => { wish(); });
 const send = (request) => link.send(request);
 const point = new Point(models, send, (detector, x, y) => pane.sceneOf(detector, x, y));
 const tools = new Tools(models, pane, ask, (spot) => { tabs.show("point"); point.propose(spot); });
@@ -53,7 +55,7 @@ const TAKE = {
   hello: greet,
   state: takeState,
   strip: (message) => past.take(message),
-  measures: (message) => measures.show(message, tools.wanted),
+  measures: (message) => { measures.show(message, tools.wanted); cube.show(message.spectrum); },
 };
 
 function receive(message, pixels) {
@@ -89,6 +91,7 @@ function wish() {
     mark_bad: models.bad.active,
     ...look.wishes(),
     ...past.wishes(),
+    ...cube.wishes(),
     // What is seen of another scene says nothing about the one that is asked for.
     ...(chosen && chosen !== pane.scene?.name ? {} : pane.region()),
   });
@@ -102,8 +105,8 @@ function ask() {
     contours: Number.isFinite(count) ? Math.min(20, Math.max(0, Math.round(count))) : 0,
     contours_of: element("contours-of").checked ? "other" : "shown",
   }));
-  const { cut, region, star, surface } = tools.wanted;
-  if (!(cut || region || star || surface || count || tabs.current === "look")) measures.clear();
+  const { cut, region, star, surface, spectrum } = tools.wanted;
+  if (!(cut || region || star || surface || spectrum || count || tabs.current === "look")) measures.clear();
 }
 
 function measureNow() {
@@ -209,6 +212,7 @@ function showTitle() {
   Object.assign(element("app").dataset, {
     sequence: newest?.sequence ?? "", exposure: newest?.exposure_id ?? "", scene: `${scene.name}/${scene.view}`,
   });
+  if (cube.take(tiles.length === 1 ? (tiles[0].shown?.cube ?? null) : null)) tabs.show("measure");
   showDetectors();
   readout.ask();
   health.tick();
@@ -216,7 +220,7 @@ function showTitle() {
 
 function describe(scene, shown, newest) {
   const others = new Set(shown.map((one) => one.exposure_id)).size - 1;
-  const part = scene.view === "reduced"
+  const part = scene.view === "reduced" || newest.cube
     ? `frame ${newest.sequence}, ${newest.ramps} ramp${newest.ramps === 1 ? "" : "s"}${newest.revision ? `, revision ${newest.revision}` : ""}`
     : `ramp ${newest.ramp + 1}, read ${newest.read + 1}${newest.reads_planned ? ` of ${newest.reads_planned}` : ""}`;
   const time = newest.last_read_utc.replace("T", " ");
@@ -294,6 +298,8 @@ const keys = new Keys([
     ["l", "drag a cut", () => tools.setMode("line")], ["b", "drag a box", () => tools.setMode("rectangle")],
     ["o", "drag a circle", () => tools.setMode("circle")], ["p", "pan again", () => tools.setMode("pan")],
     ["t", "click a target for the telescope", () => { tools.setMode("target"); tabs.show("point"); }],
+    ["Enter", "spectrum of the spaxel", atCursor((spot) => { if (!cube.cube) return false; tools.spectrumAt(spot); measureNow(); return true; })],
+    ["<", "one wavelength down", () => cube.step(-1)], [">", "one wavelength up", () => cube.step(1)],
     ["j", "surface of the view or region", () => { tools.toggleSurface(); measureNow(); }],
     ["Escape", "take all of it away", () => { tools.clear(); tools.setMode("pan"); }],
   ]],

@@ -51,7 +51,7 @@ function worst(references) {
 }
 
 function showRamps(detectors, focus, choose) {
-  const rows = detectors.map((detector) => {
+  const rows = detectors.filter((detector) => !detector.name.endsWith("-cube")).map((detector) => {
     const { ramp = 0, read = 0, ramps_planned: ramps = 0, reads_planned: reads = 0, exposure_id } = detector.progress;
     const row = make("div", detector.name === focus ? "ramp focus" : "ramp");
     row.dataset.detector = detector.name;

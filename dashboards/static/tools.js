@@ -2,7 +2,7 @@
 
 import { make } from "./panels.js";
 
-const NOTHING = { cut: null, region: null, star: null, surface: null };
+const NOTHING = { cut: null, region: null, star: null, surface: null, spectrum: null };
 export const MODES = {
   pan: ["pan", "p", "Pan and zoom"],
   line: ["cut", "l", "Drag a line: the values under it"],
@@ -82,6 +82,7 @@ export class Tools {
       const radius = Math.max(0.5, Math.hypot(x - x0, y - y0));
       this.wanted.region = { shape: "circle", x0: x0 - radius, x1: x0 + radius, y0: y0 - radius, y1: y0 + radius };
     }
+    if (this.mode !== "line") this.wanted.spectrum = this.wanted.region;
     if (this.mode !== "line" && this.wanted.surface) this.wanted.surface = this.wanted.region;
     this.draw();
   }
@@ -93,6 +94,11 @@ export class Tools {
 
   measureAt({ x, y }) {
     this.wanted.star = { x, y, reach: this.reach(), radius: this.radius, wanted_snr: this.wantedSnr };
+    this.ask();
+  }
+
+  spectrumAt({ x, y }) {
+    this.wanted.spectrum = { shape: "rectangle", x0: Math.round(x), x1: Math.round(x), y0: Math.round(y), y1: Math.round(y) };
     this.ask();
   }
 

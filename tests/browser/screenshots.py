@@ -15,7 +15,7 @@ from playwright.sync_api import sync_playwright
 from streams.dq import Dq
 from streams.messages import Frame, Quality
 from tests.browser.conftest import CHROMIUM_FLAGS, Display, Tab, hover
-from tests.quicklook import Publisher, make_frame, make_preview, make_status
+from tests.quicklook import Publisher, make_cube, make_frame, make_preview, make_status
 
 NAMES = ("IMG1", "IMG2", "IMG3", "IMG4")
 SIDE = 1024
@@ -45,6 +45,7 @@ def publish(publisher: Publisher) -> None:
             publisher.send(flagged(Frame(frame.header, pixels, frame.err, frame.dq, frame.saturated_from), number))
     for name in NAMES:
         publisher.send(make_preview(name, 21, side=SIDE))
+    publisher.send(make_cube("IFS", 4, bins=480))
     publisher.send(make_status(1, period_s=1000.0, detectors=NAMES))
 
 
@@ -159,6 +160,18 @@ def target(tab: Tab) -> None:
     tab.page.mouse.up()
 
 
+def cube(tab: Tab) -> None:
+    tab.page.keyboard.press("Escape")
+    tab.page.locator(".bk-btn").filter(has_text="IFS-cube").click()
+    tab.wait_for(scene="IFS-cube/reduced")
+    tab.page.wait_for_timeout(400)
+    hover(tab, 20, 24)
+    tab.page.keyboard.press("Enter")
+    tab.page.select_option("#cube-how", "slice")
+    tab.page.locator("#cube-first").fill("190")
+    tab.page.locator("#cube-first").blur()
+
+
 def keys(tab: Tab) -> None:
     tab.page.keyboard.press("?")
 
@@ -177,6 +190,7 @@ POSES: dict[str, Callable[[Tab], None]] = {
     "difference": difference,
     "night": night,
     "target": target,
+    "cube": cube,
     "keys": keys,
     "light": light,
 }
