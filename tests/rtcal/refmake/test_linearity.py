@@ -6,7 +6,8 @@ from astropy.io import fits
 from scipy.ndimage import minimum_filter
 
 from rtcal.errors import UsageError
-from rtcal.refmake.linearity import Noise, fit_pixels, make_linearity
+from rtcal.refmake.curves import Noise, fit_pixels
+from rtcal.refmake.linearity import make_linearity
 from rtcal.refmake.ramps import usable
 from streams.dq import Dq
 from streams.fits_reads import FitsSource
