@@ -69,6 +69,7 @@ class Chooser:
         self._cache = cache
         self._no_context = no_context
         self._fetch = fetch
+        self._paths: dict[tuple[str, str], Path] = {}
         self._ask = lru_cache(maxsize=_MEMO)(self._ask_rules)
 
     @property
@@ -163,11 +164,21 @@ class Chooser:
                 return not_applicable(reftype, selection.why)
             if not isinstance(selection, File):
                 return missing(reftype, f"{self.crds_context} gives {selection}, not one file")
-            path = reference_path(self._cache, self._settings, instrument, selection.name)
+            path = self._path(self._cache, instrument, selection.name)
         except SelectionError as error:
             return missing(reftype, str(error))
         chosen = self._judged(reftype, path, exposure, fetch, selection.date, override=False)
         return noted(chosen, note) if note else chosen
+
+    def _path(self, cache: Path, instrument: str, name: str) -> Path:
+        """Return where a file lies; the disk is asked until it is there, and not again: it may be far away."""
+        key = instrument, name
+        if key not in self._paths:
+            path = reference_path(cache, self._settings, instrument, name)
+            if not path.exists():
+                return path
+            self._paths[key] = path
+        return self._paths[key]
 
     def _judged(
         self, reftype: str, path: Path, exposure: Exposure, fetch: Fetch, rule_date: str, override: bool
