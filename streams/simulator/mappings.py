@@ -12,6 +12,7 @@ CONTEXT = "tmt_0001.pmap"
 PARKEYS: dict[str, tuple[str, ...]] = {
     "DARK": ("DETECTOR", "READMODE"),
     "DQ": ("DETECTOR",),
+    "ARC": ("DETECTOR", "INSTMODE", "GRATING", "FILTER", "SCALE"),
     "SKY": ("DETECTOR", "FILTER"),
     "FLAT": ("DETECTOR", "FILTER"),
     "BIAS": ("DETECTOR",),

@@ -11,6 +11,7 @@ from streams.clock import NS, tai_to_utc_ns
 from streams.dq import Dq
 from streams.errors import ReferencesError
 from streams.fits_images import write_image
+from streams.simulator.arcs import arc_extensions
 from streams.simulator.instrument import random_for
 from streams.simulator.mappings import OBSERVATORY, PARKEYS, Rules, check_ours, write_mappings
 from streams.simulator.sequence import Simulator
@@ -20,6 +21,7 @@ from streams.simulator.setup import instrument_keys
 AGE = {
     "DARK": timedelta(hours=12),
     "DQ": timedelta(hours=12),
+    "ARC": timedelta(hours=12),
     "FLAT": timedelta(hours=12),
     "SKY": timedelta(minutes=10),
     "BIAS": timedelta(hours=12),
@@ -77,6 +79,8 @@ def write_references(simulator: Simulator, directory: Path) -> str:
         useafter = f"{start - AGE[reftype]:%Y-%m-%d %H:%M:%S}"
         chosen: dict[tuple[str, ...], tuple[str, str]] = {}
         for detector in simulator.settings.detectors:
+            if reftype == "ARC" and detector != "IFS":
+                continue
             keys = instrument_keys(simulator.settings, detector)
             name = f"tmt_iris_{reftype.lower()}_{detector.lower()}_0001.fits"
             data, err, dq = _planes(simulator, detector, reftype)
@@ -84,9 +88,12 @@ def write_references(simulator: Simulator, directory: Path) -> str:
             if reftype == "NONLINCOEFF":
                 cards["LINMAX"] = (simulator.settings.saturation_dn - simulator.settings.reset_level_dn, "[DN]")
                 extra = [_coefficients(simulator.settings)]
+            if reftype == "ARC":
+                extra = arc_extensions(simulator.scene.traces, simulator.settings.size)
             write_image(folder / name, cards, data, err, dq, extra=extra, overwrite=True)
             chosen[tuple(str(keys[parkey]) for parkey in PARKEYS[reftype])] = (useafter, name)
-        rules[reftype] = chosen
+        if chosen:
+            rules[reftype] = chosen
     return write_mappings(directory, rules)
 
 
@@ -110,7 +117,7 @@ def _planes(simulator: Simulator, detector: str, reftype: str) -> Planes:
     if reftype == "DQ":
         return None, None, chip.dq
     settings = simulator.settings
-    if reftype == "NONLINCOEFF":
+    if reftype in ("NONLINCOEFF", "ARC"):
         return None, None, np.zeros_like(chip.dq)
     if reftype == "SATURATION":
         level = chip.bias_dn + np.float32(settings.saturation_dn - settings.reset_level_dn)

@@ -10,7 +10,7 @@ from streams.simulator.faults import Fault
 Kind = Literal["science", "sky", "dark", "flat", "arc"]
 """What an exposure looks at: the field, a blank patch beside it, a closed shutter, an even lamp, or arc lamps."""
 IfsMode = Literal["slicer", "slicer_half", "lenslet", "lenslet_112", "lenslet_16"]
-Reference = Literal["DARK", "DQ", "FLAT", "SKY", "BIAS", "SATURATION", "NONLINCOEFF"]
+Reference = Literal["DARK", "DQ", "FLAT", "SKY", "ARC", "BIAS", "SATURATION", "NONLINCOEFF"]
 """A type of reference that the simulator writes, by CRDS's name."""
 Fraction = Annotated[float, Meta(ge=0, le=0.5)]
 NotNegative = Annotated[float, Meta(ge=0, le=1e9)]
@@ -56,7 +56,7 @@ class SimulatorSettings(Struct, frozen=True, forbid_unknown_fields=True):
     dead_fraction: Fraction
     cosmic_rays_per_s_per_cm2: NotNegative
     reference_exposure_s: AboveZero
-    reference_types: Annotated[list[Reference], Meta(max_length=7)]
+    reference_types: Annotated[list[Reference], Meta(max_length=8)]
     guide_window: Annotated[int, Meta(ge=0, le=256, multiple_of=64)]
     guide_frame_time_s: Annotated[float, Meta(ge=1e-3, le=1000)]
     telemetry_rate: Annotated[float, Meta(ge=0, le=1000)]

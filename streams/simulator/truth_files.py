@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from streams.clock import iso_utc
 from streams.errors import ReferencesError
 from streams.fits_images import write_hdus
+from streams.simulator.arcs import trace_columns
 from streams.simulator.scene import Scene
 from streams.simulator.settings import SimulatorSettings
 from streams.simulator.setup import instrument_keys
@@ -96,21 +97,7 @@ def _objects(scene: Scene, detector: str, size: int) -> fits.BinTableHDU:
     """Return the table of stars, or of the spectra and their wavelengths."""
     if detector == "IFS":
         traces = scene.traces
-        count = traces.ix.size
-        columns = [
-            fits.Column("ID", "J", array=np.arange(count)),
-            fits.Column("IX", "J", array=traces.ix),
-            fits.Column("IY", "J", array=traces.iy),
-            fits.Column("X0", "J", "pixel", array=traces.x0_px),
-            fits.Column("X1", "J", "pixel", array=traces.x0_px + traces.length_px - 1),
-            fits.Column("Y0", "D", "pixel", array=traces.y0_px),
-            fits.Column("Y1", "D", array=np.full(count, traces.tilt)),
-            fits.Column("Y2", "D", array=np.zeros(count)),
-            fits.Column("SIGMA", "D", "pixel", array=np.full(count, traces.sigma_px)),
-            fits.Column("HEIGHT", "D", "pixel", array=np.full(count, traces.rows_px)),
-            fits.Column("WAVE0", "D", "um", array=traces.start_um),
-        ]
-        table = fits.BinTableHDU.from_columns(columns, name="TRACES")
+        table = fits.BinTableHDU.from_columns(trace_columns(traces), name="TRACES")
         table.header["DWAVE"] = (traces.step_um, "[um] a pixel")
         table.header["BENDWAVE"] = (traces.bend_um, "[um] over the square of pixels from the middle")
         return table

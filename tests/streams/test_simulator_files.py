@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from rtcal.spectrograph.arcfile import read_arc
 from streams.clock import parse_iso_utc
 from streams.dq import Dq
 from streams.errors import ReferencesError
@@ -55,16 +56,16 @@ def reference(cache, reftype, detector="IMG1"):
 def test_mappings_lead_from_the_context_to_each_file(cache):
     assert mapping(cache, "tmt_0001.pmap")["selector"] == {"IRIS": "tmt_iris_0001.imap"}
     types = mapping(cache, "tmt_iris_0001.imap")["selector"]
-    assert set(types) == {"DARK", "DQ", "SKY", "FLAT"}
+    assert set(types) == {"DARK", "DQ", "SKY", "FLAT", "ARC"}
     for reftype, name in types.items():
         parts = mapping(cache, name)
         assert parts["header"]["filekind"] == reftype
         keys, dates = parts["header"]["parkey"]
         assert dates == ("DATE-OBS", "TIME-OBS")
-        for detector in ("IMG1", "IFS"):
+        for detector in ("IFS",) if reftype == "ARC" else ("IMG1", "IFS"):
             with reference(cache, reftype.lower(), detector) as file:
                 header = file[0].header
-                values = tuple(header[key] for key in keys)
+                values = tuple(str(header[key]) for key in keys)
                 assert parts["selector"][values] == {
                     header["USEAFTER"]: f"tmt_iris_{reftype.lower()}_{detector.lower()}_0001.fits"
                 }
@@ -193,8 +194,23 @@ def test_truth_of_the_spectrograph_gives_its_wavelengths(truth_files):
         )
 
 
+def test_the_arc_holds_the_true_wavelengths_as_the_reduction_reads_them(cache, simulator):
+    traces = simulator.scene.traces
+    path = cache / "references/tmt/iris/tmt_iris_arc_ifs_0001.fits"
+    arc = read_arc(path)
+    assert arc.solved.all()
+    for index in (0, 7, traces.ix.size - 1):
+        np.testing.assert_allclose(arc.centres()[index], traces.wavelengths(index), rtol=1e-12)
+    with fits.open(path) as file:
+        ident, wave = file["TRACEID"].data, file["WAVE"].data
+        y, x = np.nonzero(ident == 7)
+        np.testing.assert_allclose(wave[y, x], traces.wavelengths(7)[x - traces.x0_px[7]], rtol=1e-12)
+        assert y.size == 2 * traces.length_px
+        assert np.isnan(wave[ident == -1]).all()
+
+
 def test_all_files_are_clean_fits(cache, truth_files):
     need(shutil.which("fitsverify") is not None, "the program fitsverify")
     paths = [*sorted(cache.rglob("*.fits")), *(path for _, _, path in truth_files.values())]
     result = subprocess.run(["fitsverify", "-q", *map(str, paths)], capture_output=True, text=True, check=False)
-    assert result.stdout.count("verification OK") == len(paths) == 10, result.stdout
+    assert result.stdout.count("verification OK") == len(paths) == 11, result.stdout
