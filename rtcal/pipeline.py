@@ -427,6 +427,8 @@ class Pipeline:
     def _cube_so_far(self, exposure: Exposure, header: ReadHeader) -> Iterator[Message]:
         if self._cubes is None or exposure.ramp is None or not self._cubes.wants_preview(header):
             return
+        if exposure.ramp.is_complete:
+            return  # the whole cube is about to follow
         _, rate = exposure.preview(1, exposure.ramp)
         calibration = exposure.calibration
         dq, arc = calibration.static_dq, calibration.references.arc
