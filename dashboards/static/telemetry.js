@@ -40,10 +40,10 @@ function drawRows() {
   const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
   const tally = {};
   for (const one of state.rows) {
-    const texts = [one.name, one.fits, shown(one.value), one.unit, age(one.age), one.status];
+    const texts = [one.status, one.name, one.fits, shown(one.value), one.unit, age(one.age)];
     const line = row(one.name);
     texts.forEach((text, i) => { if (line.cells[i].textContent !== text) line.cells[i].textContent = text; });
-    line.cells[5].className = one.status;
+    line.cells[0].className = one.status;
     line.title = one.name;
     const all = texts.join(" ").toLowerCase();
     line.hidden = !words.every((word) => all.includes(word));

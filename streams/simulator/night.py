@@ -61,6 +61,7 @@ class Night:
             "TCS.cmIRIS.instrumentRotatorAngle": self._rotator,
             "TCS.cmIRIS.pupilRotation": self._pupil,
             "TCS.cmIRIS.imgAtmDispersion": self._dispersion,
+            "TCS.cmNFIRAOS.atmDispersion": self._dispersion,
             "IRIS.imager.adc.PRISM_current": self._prisms,
             "IRIS.imager.adc.PRISM_state": lambda t: {"onTarget": not self._on("adc", t)},
             "IRIS.imager.adc.RETRACT_position": lambda _: {"discretePosition": "IN"},
