@@ -25,6 +25,7 @@ from rtcal.commands.refs_make_common import (
     write_reference,
 )
 from rtcal.errors import UsageError
+from rtcal.kernels.signal import MOST_POWERS
 from rtcal.refmake.bias import make_bias
 from rtcal.refmake.cards import Origin
 from rtcal.refmake.linearity import make_linearity
@@ -32,9 +33,7 @@ from rtcal.refmake.ramps import RampStack
 from rtcal.refmake.saturation import make_saturation
 from streams.messages import Scalar
 
-HIGHEST_ORDER = 9
-
-Order = Annotated[int, typer.Option(help="Highest power of the polynomial, 2 to 9.")]
+Order = Annotated[int, typer.Option(help="Highest power of the polynomial, 2 to 5.")]
 BiasOption = Annotated[
     Path | None, typer.Option("--bias", metavar="FILE", help="Bias that signals count from; without it, extrapolated.")
 ]
@@ -128,8 +127,8 @@ def linearity(
         rtcal refs make linearity flats/ --bias bias.fits --saturation saturation.fits --order 3 --out linearity.fits
     """
     check_output(out, overwrite, pedigree)
-    if not 2 <= order <= HIGHEST_ORDER:
-        raise UsageError(f"--order {order}: choose 2 to {HIGHEST_ORDER}")
+    if not 2 <= order <= MOST_POWERS:
+        raise UsageError(f"--order {order}: choose 2 to {MOST_POWERS}")
     given = Input(inputs, detector, config)
     bias_dn, map_dn = _level(bias, "bias"), _level(saturation, "saturation")
     with raw_ramps(given, out.parent, bias_dn) as ramps:
