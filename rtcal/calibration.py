@@ -15,12 +15,14 @@ from rtcal.kernels.finish import Product
 from rtcal.kernels.flags import BAD_REF_PIXEL, DO_NOT_USE, WINDOW
 from rtcal.kernels.planes import Curve, Levels
 from rtcal.kernels.refpix import BAD_REFERENCE
+from rtcal.kernels.signal import MOST_POWERS
 from streams.messages import Provenance
 from streams.windows import Window
 
 CLIP_SIGMA = 3.0
 CLIP_ROUNDS = 5
 MASK_ROWS = 256
+TOO_MANY_POWERS = f"powers above {MOST_POWERS} are not known here; not applied"
 NO_BIAS = "neither a bias nor reset_level_dn says from where levels count; not applied"
 
 
@@ -89,11 +91,12 @@ class Calibration:
     def provenance(self, detector: Detector | None = None, sky: "SkyScale | None" = None) -> list[Provenance]:
         """Say for each type what was used, or why nothing was.
 
-        A refused sky scale shows on the sky; linearity that has no level to count from shows on itself.
+        A refused sky scale shows on the sky; linearity that cannot be applied shows on itself.
         """
         refused = {"sky": sky.problem if sky is not None else ""}
-        if detector is not None and self.references.applied(Linearity) is not None and self._bias(detector) is None:
-            refused["linearity"] = NO_BIAS
+        linearity = self.references.applied(Linearity)
+        if detector is not None and linearity is not None:
+            refused["linearity"] = self._refusal(linearity, detector)
         return [
             _provenance(replace(one, status="MISMATCH", note=why) if (why := refused.get(one.reftype)) else one)
             for one in self.references.chosen()
@@ -107,12 +110,23 @@ class Calibration:
         level_dn = detector.reset_level_dn
         return None if level_dn is None else steps.flat_row(level_dn, self.width)
 
-    def curve(self, detector: Detector) -> Curve:
-        """Return how levels become linear; as they are without a reference or a level to count from."""
+    def _refusal(self, linearity: Linearity, detector: Detector) -> str:
+        """Say what speaks against linearity; "" for nothing."""
+        if linearity.coefficients.shape[1] > MOST_POWERS + 1:
+            return TOO_MANY_POWERS
+        return NO_BIAS if self._bias(detector) is None else ""
+
+    def _linear(self, detector: Detector) -> tuple[Linearity, FloatImage] | None:
+        """Return the linearity that is applied and the level that it counts from."""
         linearity, bias = self.references.applied(Linearity), self._bias(detector)
-        if linearity is None or bias is None:
-            return steps.straight(self.width)
-        return Curve(bias, linearity.coefficients)
+        if linearity is None or bias is None or self._refusal(linearity, detector):
+            return None
+        return linearity, bias
+
+    def curve(self, detector: Detector) -> Curve:
+        """Return how levels become linear; as they are without a reference that can be applied."""
+        linear = self._linear(detector)
+        return steps.straight(self.width) if linear is None else Curve(linear[1], linear[0].coefficients)
 
     def levels(self, limits: Limits, detector: Detector, dtype: np.dtype[Any]) -> Levels:
         """Return the levels beyond which pixels are not their own: a pixel's own where a reference knows them.
@@ -123,9 +137,9 @@ class Calibration:
         if key not in self._levels:
             saturation = self.references.applied(Saturation)
             ceiling: float | FloatImage = limits.ceiling_dn if saturation is None else saturation.level
-            linearity, bias = self.references.applied(Linearity), self._bias(detector)
-            if linearity is not None and bias is not None and np.isfinite(linearity.valid_dn):
-                ceiling = np.minimum(ceiling, bias + np.float32(linearity.valid_dn))
+            linear = self._linear(detector)
+            if linear is not None and np.isfinite(linear[0].valid_dn):
+                ceiling = np.minimum(ceiling, linear[1] + np.float32(linear[0].valid_dn))
             self._levels.clear()  # another setup's limits are not asked for again
             self._levels[key] = steps.levels_of(ceiling, limits.floor_dn, dtype, self.width)
         return self._levels[key]

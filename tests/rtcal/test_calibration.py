@@ -153,6 +153,18 @@ def test_linearity_counts_from_the_bias_else_from_the_configured_level_else_it_i
     assert {one.reftype: one for one in told.provenance(level)}["linearity"].status == "OK"
 
 
+def test_powers_that_the_reduction_does_not_know_are_not_applied_in_part():
+    level = Detector(2.0, 9.0, 60_000.0, 0, 0, reset_level_dn=1000.0)
+    coefficients = np.zeros((SMALL[0], 7, SMALL[1]), "f4")
+    coefficients[:, 1], coefficients[:, 6] = 1.0, 1e-24
+    high = small(linearity=linearity_reference(coefficients, 20_000.0))
+    assert high.curve(level).coefficients.shape[1] == 0
+    assert (high.levels(Limits(40_000.0, 0.0), level, np.dtype("<u2")).ceiling_dn == 40_000).all()
+    row = {one.reftype: one for one in high.provenance(level)}["linearity"]
+    assert (row.status, row.note) == ("MISMATCH", "powers above 5 are not known here; not applied")
+    assert small(linearity=linearity_reference(coefficients[:, :6], 2e4)).curve(level).coefficients.shape[1] == 6
+
+
 def test_saturation_levels_are_those_of_the_reference_and_where_linearity_ends():
     limits = Limits(40_000.0, 0.0)
     assert (small().levels(limits, DETECTOR, np.dtype("<u2")).ceiling_dn == 40_000).all()
