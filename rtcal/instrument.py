@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rtcal.buffers import FRAME_BYTES, reserve
 from rtcal.config import Settings
 from rtcal.errors import RtcalError, UsageError
 from rtcal.live import START_S, Child, MeasuringSink, Observer, free_endpoints, open_reads, report
+from rtcal.rates import RateFinder
 from streams.clock import Clock, SystemClock
 from streams.endpoints import StreamsSettings
 from streams.heap import keep_heap
@@ -40,12 +42,15 @@ class Plan:
         How long reads flow; 0: until told to stop.
     port
         Of the display's page, 0 for any free one; None: no display.
+    find_rate
+        Whether to look for the highest rate without loss, after that.
     """
 
     settings: Settings
     config: Path | None
     seconds: float
     port: int | None
+    find_rate: bool = False
 
 
 class Load:
@@ -157,18 +162,33 @@ def run_instrument(
             pass
         sink = MeasuringSink(stack.enter_context(open_reads("tcp://127.0.0.1:0")), clock)
         environment = {"CRDS_PATH": str(folder / "refs"), "CRDS_CONTEXT": context}
+        pixels = settings.simulator.size**2 * len(settings.simulator.detectors)
+        reserve(FRAME_BYTES * pixels)  # of the observer, for the first frames
         daemon = start("daemon", ["rtcal", "run", "--reads", sink.endpoint], environment)
         observer = Observer(frames, previews, settings.instrument, clock)
         stack.callback(observer.close)
         _wait_for_daemon(observer, sink, children, stop)
         load = Load(daemon, clock)
-        with _simulating(simulator, SplitSink(sink, events), clock, stop) as counters:
+        split = SplitSink(sink, events)
+        with _simulating(simulator, split, clock) as counters:
             ended_s = time.monotonic() + plan.seconds if plan.seconds else float("inf")
             while not stop.wait(WATCH_S) and time.monotonic() < ended_s:
                 _look(children, observer, load, len(settings.simulator.detectors))
                 show(f"{sink.reads} reads sent, {observer.seen.frames} frames came back (Ctrl-C ends)")
-        _drain(observer, daemon, sink)
-        return report(sink, observer.seen, started_s, counters.late) | load.summary()
+        _await_frames(observer, sink)
+        rates: dict[str, Any] = {}
+        if plan.find_rate and not stop.is_set():
+            finder = RateFinder(simulator, split, sink, observer, clock, stop)
+            finder.settle()
+            result = report(sink, observer.seen, started_s, counters.late)
+            rates = finder.find(show)
+            daemon.stop()
+        else:
+            daemon.stop()
+            observer.close()
+            result = report(sink, observer.seen, started_s, counters.late)
+        stop.set()
+        return result | load.summary() | rates
 
 
 def _look(children: list[Child], observer: Observer, load: Load, detectors: int) -> None:
@@ -178,16 +198,16 @@ def _look(children: list[Child], observer: Observer, load: Load, detectors: int)
 
 
 @contextmanager
-def _simulating(simulator: Simulator, sink: Sink, clock: Clock, stop: threading.Event) -> Iterator[RunCounters]:
+def _simulating(simulator: Simulator, sink: Sink, clock: Clock) -> Iterator[RunCounters]:
     """Run the simulator on a thread until the block ends, in whatever way."""
-    counters = RunCounters()
+    counters, over = RunCounters(), threading.Event()
     speed = simulator.settings.speed
-    thread = threading.Thread(target=run, args=(simulator, sink, clock, stop, speed, counters), daemon=True)
+    thread = threading.Thread(target=run, args=(simulator, sink, clock, over, speed, counters), daemon=True)
     thread.start()
     try:
         yield counters
     finally:
-        stop.set()
+        over.set()
         thread.join()
 
 
@@ -203,13 +223,11 @@ def _wait_for_daemon(observer: Observer, sink: MeasuringSink, children: list[Chi
             raise RtcalError(f"the daemon sent no heartbeat within {START_S:g} s")
 
 
-def _drain(observer: Observer, daemon: Child, sink: MeasuringSink) -> None:
-    """Let the last frames come home: the daemon publishes the ramps in progress when it is told to stop."""
+def _await_frames(observer: Observer, sink: MeasuringSink) -> None:
+    """Let the last frames come home."""
     deadline_s = time.monotonic() + DRAIN_S
     while time.monotonic() < deadline_s and not all(key in observer.seen.arrived for key in sink.last_reads):
         time.sleep(0.05)
-    daemon.stop()
-    observer.close()
 
 
 def summary(result: dict[str, Any]) -> str:

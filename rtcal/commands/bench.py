@@ -86,6 +86,9 @@ def live(
     size: SizeOption = 4096,
     seconds: Annotated[float, typer.Option(min=1, help="How long reads flow.")] = 60.0,
     speed: Annotated[float, typer.Option(min=0.01, help="1: a read each 0.72 s; N: N times faster.")] = 1.0,
+    find_rate: Annotated[
+        bool, typer.Option("--find-rate", help="Then find the highest rate without a lost read.")
+    ] = False,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
@@ -99,6 +102,8 @@ def live(
         rtcal bench live --seconds 300
 
         rtcal bench live --detectors 5 --size 2048 --json
+
+        rtcal bench live --detectors 5 --find-rate
     """
     start_logging(verbose)
     chosen = {"detectors": list(DETECTORS[:detectors]), "size": size, "speed": speed, "exposures": 0}
@@ -107,7 +112,8 @@ def live(
     stop = threading.Event()
     stop_on_signals(stop)
     with tempfile.TemporaryDirectory(prefix="rtcal-bench-") as folder, console.status("running") as shown:
-        result = run_instrument(Plan(settings, config, seconds, None), Path(folder), stop, say, shown.update)
+        plan = Plan(settings, config, seconds, None, find_rate)
+        result = run_instrument(plan, Path(folder), stop, say, shown.update)
     if as_json:
         about = {"detectors": chosen["detectors"], "size": size, "speed": speed, "machine": machine()}
         _write_json(about | result)
@@ -190,6 +196,12 @@ def _live_table(result: dict[str, Any]) -> Table:
         if isinstance(value, dict):
             for name, part in value.items():
                 table.add_row(f"{key} {name}", str(part))
+        elif key == "attempts":
+            for one in value:
+                lost, rate = one["reads_lost"], one["bytes_per_s"] / 1e6
+                table.add_row(f"at {one['speed']:g} x, {rate:.0f} MB/s", f"{lost} reads lost")
+        elif key.endswith("_bytes_per_s") and value is not None:
+            table.add_row(key.removesuffix("_bytes_per_s"), f"{value / 1e6:.0f} MB/s")
         elif key.endswith("_bytes") and value is not None:
             table.add_row(key.removesuffix("_bytes"), f"{value / 1e6:.0f} MB")
         else:
