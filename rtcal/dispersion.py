@@ -8,8 +8,8 @@ import numpy as np
 from msgspec.structs import replace
 
 from rtcal.adc import Air, Floats, dispersion_mas, residual_mas, smear_of, standin_prism_mas
+from rtcal.midexposure import MidExposure
 from rtcal.sky_settings import AdcSettings
-from rtcal.snapshot import Snapshot
 from streams.bandpass import band_of
 from streams.messages import AdcResidual, Scalar
 
@@ -38,7 +38,7 @@ class Dispersion:
 
 
 def dispersion_of(
-    snapshot: Snapshot,
+    middle: MidExposure,
     setup: Mapping[str, Scalar],
     settings: AdcSettings,
     filters: Mapping[str, tuple[float, float]],
@@ -51,15 +51,15 @@ def dispersion_of(
     Dispersion
         None where neither the telescope's dispersion nor zenith distance and filter are known.
     """
-    band = _band(snapshot, setup, filters)
+    band = _band(middle, setup, filters)
     if band is None:
         return None
-    air, air_status = _air(snapshot, settings)
-    zenith_deg = _zenith_deg(snapshot)
-    d_mas, source, notes = _atmosphere(snapshot, band, zenith_deg, air, settings)
+    air, air_status = _air(middle, settings)
+    zenith_deg = _zenith_deg(middle)
+    d_mas, source, notes = _atmosphere(middle, band, zenith_deg, air, settings)
     if d_mas is None:
         return None
-    phi_deg = _orientation_deg(snapshot, settings)
+    phi_deg = _orientation_deg(middle, settings)
     known = AdcResidual(
         status="UNKNOWN",
         atmosphere=source,
@@ -71,14 +71,14 @@ def dispersion_of(
         wavelength_um=band.wavelength_um.tolist(),
         weight=band.weight.tolist(),
     )
-    prisms = _prisms(snapshot)
+    prisms = _prisms(middle)
     if phi_deg is None or prisms is None:
         return Dispersion(known, notes)
     p_mas = np.zeros(len(d_mas)) if prisms == "OUT" else _prism_curve(band, air, settings)
     angles = (0.0, 0.0) if prisms == "OUT" else prisms
     residual = residual_mas(d_mas, phi_deg, p_mas, *angles)
-    following = None if prisms == "OUT" else _following_mas(snapshot, band, d_mas, phi_deg, p_mas, angles)
-    status: Literal["OUT", "STALE", "OK"] = "OUT" if prisms == "OUT" else "STALE" if snapshot.stale else "OK"
+    following = None if prisms == "OUT" else _following_mas(middle, band, d_mas, phi_deg, p_mas, angles)
+    status: Literal["OUT", "STALE", "OK"] = "OUT" if prisms == "OUT" else "STALE" if middle.stale else "OK"
     return Dispersion(_filled(known, band, residual, status, following, diameter_m), notes)
 
 
@@ -111,12 +111,12 @@ def _weights(band: Band) -> Floats:
     return band.weight if band.weight.sum() > 0 else np.ones(len(band.weight))
 
 
-def _band(snapshot: Snapshot, setup: Mapping[str, Scalar], filters: Mapping[str, tuple[float, float]]) -> Band | None:
+def _band(middle: MidExposure, setup: Mapping[str, Scalar], filters: Mapping[str, tuple[float, float]]) -> Band | None:
     """Take the telescope's wavelengths, else those between the edges of the filter."""
-    edges = band_of(str(setup.get("FILTER") or snapshot.text("FILTER")), filters)
-    reference = snapshot.number("IMGDISRW")
-    waves, weight = snapshot.numbers("IMGDISWV"), snapshot.numbers("IMGDISWT")
-    if len(waves) >= 2 and len(snapshot.numbers("IMGDISVL")) == len(waves) and reference is not None:
+    edges = band_of(str(setup.get("FILTER") or middle.text("FILTER")), filters)
+    reference = middle.number("IMGDISRW")
+    waves, weight = middle.numbers("IMGDISWV"), middle.numbers("IMGDISWT")
+    if len(waves) >= 2 and len(middle.numbers("IMGDISVL")) == len(waves) and reference is not None:
         shares = np.array(weight) if len(weight) == len(waves) else np.ones(len(waves))
         return Band(np.array(waves), shares, reference)
     if edges is None:
@@ -124,9 +124,9 @@ def _band(snapshot: Snapshot, setup: Mapping[str, Scalar], filters: Mapping[str,
     return Band(np.linspace(*edges, POINTS), np.full(POINTS, 1 / POINTS), reference or sum(edges) / 2)
 
 
-def _air(snapshot: Snapshot, settings: AdcSettings) -> tuple[Air, Literal["OK", "DEFAULT"]]:
-    pressure, temperature = snapshot.number("ENVPRES"), snapshot.number("ENVTAIR")
-    humidity = snapshot.number("ENVRHUM")
+def _air(middle: MidExposure, settings: AdcSettings) -> tuple[Air, Literal["OK", "DEFAULT"]]:
+    pressure, temperature = middle.number("ENVPRES"), middle.number("ENVTAIR")
+    humidity = middle.number("ENVRHUM")
     air = Air(
         settings.pressure_hpa if pressure is None else pressure,
         settings.temperature_c if temperature is None else temperature,
@@ -135,20 +135,20 @@ def _air(snapshot: Snapshot, settings: AdcSettings) -> tuple[Air, Literal["OK", 
     return air, "DEFAULT" if None in (pressure, temperature, humidity) else "OK"
 
 
-def _zenith_deg(snapshot: Snapshot) -> float | None:
-    zenith, elevation = snapshot.number("TELZ"), snapshot.number("EL")
+def _zenith_deg(middle: MidExposure) -> float | None:
+    zenith, elevation = middle.number("TELZ"), middle.number("EL")
     if zenith is None and elevation is not None:
         return 90 - elevation
     return zenith
 
 
 def _atmosphere(
-    snapshot: Snapshot, band: Band, zenith_deg: float | None, air: Air, settings: AdcSettings
+    middle: MidExposure, band: Band, zenith_deg: float | None, air: Air, settings: AdcSettings
 ) -> tuple[Floats | None, Literal["TCS", "MODEL", "NONE"], list[str]]:
     """Take the telescope's dispersion, checked against the computed one, or that alone."""
     model = None if zenith_deg is None else dispersion_mas(band.wavelength_um, band.reference_um, zenith_deg, air)
-    told = snapshot.numbers("IMGDISVL")
-    if len(told) != len(band.wavelength_um) or not snapshot.numbers("IMGDISWV"):
+    told = middle.numbers("IMGDISVL")
+    if len(told) != len(band.wavelength_um) or not middle.numbers("IMGDISWV"):
         return model, "MODEL", []
     d_mas = np.array(told) * 1000
     notes = []
@@ -159,21 +159,21 @@ def _atmosphere(
     return d_mas, "TCS", notes
 
 
-def _orientation_deg(snapshot: Snapshot, settings: AdcSettings) -> float | None:
+def _orientation_deg(middle: MidExposure, settings: AdcSettings) -> float | None:
     """Return where blue light goes: as the telescope says, else along the parallactic angle."""
-    told = snapshot.number("IMGDISOR")
+    told = middle.number("IMGDISOR")
     if told is None:
-        told = snapshot.number("PARANG")
+        told = middle.number("PARANG")
     if told is None:
         return None
     return settings.orientation_sign * told + settings.orientation_offset_deg
 
 
-def _prisms(snapshot: Snapshot) -> tuple[float, float] | Literal["OUT"] | None:
-    place = snapshot.text("ADCPOS")
+def _prisms(middle: MidExposure) -> tuple[float, float] | Literal["OUT"] | None:
+    place = middle.text("ADCPOS")
     if place == "OUT":
         return "OUT"
-    a_deg, b_deg = snapshot.number("ADCROTA"), snapshot.number("ADCROTB")
+    a_deg, b_deg = middle.number("ADCROTA"), middle.number("ADCROTB")
     if place in ("HALFWAY", "UNKNOWN") or a_deg is None or b_deg is None:
         return None
     return a_deg, b_deg
@@ -187,10 +187,10 @@ def _prism_curve(band: Band, air: Air, settings: AdcSettings) -> Floats:
 
 
 def _following_mas(
-    snapshot: Snapshot, band: Band, d_mas: Floats, phi_deg: float, p_mas: Floats, angles: tuple[float, float]
+    middle: MidExposure, band: Band, d_mas: Floats, phi_deg: float, p_mas: Floats, angles: tuple[float, float]
 ) -> float | None:
     """Return what the prisms' distance from their targets makes, edge to edge."""
-    errors = snapshot.number("ADCERRA"), snapshot.number("ADCERRB")
+    errors = middle.number("ADCERRA"), middle.number("ADCERRB")
     if errors[0] is None or errors[1] is None:
         return None
     actual = residual_mas(d_mas, phi_deg, p_mas, *angles)

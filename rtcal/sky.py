@@ -9,9 +9,9 @@ from refcache import Chosen
 from rtcal.config import Settings
 from rtcal.dispersion import dispersion_of
 from rtcal.exposure import SPECTRAL
+from rtcal.midexposure import MidExposure
 from rtcal.prisms import PrismsError, read_curve
 from rtcal.sky_settings import AdcSettings
-from rtcal.snapshot import Snapshot
 from rtcal.wcs import wcs_keys
 from streams.messages import AdcResidual, FrameHeader, TelemetryRow
 
@@ -42,16 +42,16 @@ def sky_of(
     if not rows:
         return Sky()
     curve, problem = _with_curve(settings.adc, prisms)
-    found = dispersion_of(Snapshot(rows), header.setup, curve, settings.filters, settings.optics.telescope_m)
+    found = dispersion_of(MidExposure(rows), header.setup, curve, settings.filters, settings.optics.telescope_m)
     adc = None if found is None else found.residual
     notes = [] if found is None else [*problem, *found.notes]
     if str(header.setup.get("INSTMODE", "IMG")).upper() in SPECTRAL:
         return Sky(adc, {}, notes)
-    snapshot = Snapshot(rows)
-    ra, dec, angle = snapshot.number("RA"), snapshot.number("DEC"), snapshot.number("PA")
+    middle = MidExposure(rows)
+    ra, dec, angle = middle.number("RA"), middle.number("DEC"), middle.number("PA")
     if ra is None or dec is None or angle is None:
         return Sky(adc, {}, [*notes, NO_POINTING])
-    if snapshot.stale:
+    if middle.stale:
         notes.append("the pointing is stale: coordinates are from held values")
     shift = (0.0, 0.0)
     if settings.wcs.shift_by_dispersion and adc is not None and adc.shift_mas is not None:

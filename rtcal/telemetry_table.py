@@ -18,9 +18,9 @@ def ascii_text(text: str) -> str:
 
 
 def telemetry_cards(rows: Sequence[TelemetryRow]) -> list[tuple[str, Scalar, str]]:
-    """Return keyword, value and comment of each key at mid-exposure; the first of a keyword that has a value."""
+    """Return keyword, value and comment of each key at mid-exposure; of several the first that can be believed best."""
     cards: dict[str, tuple[str, Scalar, str]] = {}
-    for row in rows:
+    for row in sorted(rows, key=lambda row: row.status not in ("OK", "AGE")):
         if not row.fits or row.read is not None or row.status == "MISSING" or row.fits in cards:
             continue
         value = " ".join(map(_text, row.value)) if isinstance(row.value, list) else row.value

@@ -50,6 +50,26 @@ def test_a_ramp_as_a_process_becomes_a_frame_and_the_answer_is_json(tmp_path):
         assert not hdus["DQ"].data.any()
 
 
+def test_reads_are_left_out_by_their_numbers(command, tmp_path):
+    path, out = write_recording(tmp_path / "night.mcap", ramp()), tmp_path / "frames"
+    words = ["--out", out, "--json", "--exclude", "reads 1,3", *NO_REFERENCES]
+    code, answer, said = command("reduce", path, *words)
+    assert code == 0
+    (frame,) = json.loads(answer)["frames"]
+    assert (frame["reads_used"], frame["reads_excluded"], frame["reads_lost"]) == (3, 2, 0)
+    assert any(line.endswith("3 reads, 2 left out") for line in said.splitlines())
+    with fits.open(frame["path"]) as hdus:
+        assert hdus[0].header["NRDEXCL"] == 2
+        assert "reads 1,3 of ramp 0 left out: reads 1,3" in list(hdus[0].header["HISTORY"])
+
+
+def test_a_rule_that_cannot_be_read_is_wrong_usage(command, tmp_path):
+    path = write_recording(tmp_path / "night.mcap", ramp())
+    code, _, said = command("reduce", path, "--out", tmp_path / "frames", "--exclude", "LGSR1 < 0.1", *NO_REFERENCES)
+    assert code == 2
+    assert "did you mean 'LGSR0'?" in said
+
+
 def test_missing_references_and_lost_reads_are_told(command, tmp_path):
     path = write_recording(tmp_path / "night.mcap", [read for read in ramp() if read.header.read != 2])
     code, out, err = command("reduce", path, "--out", tmp_path / "frames")

@@ -8,8 +8,8 @@ from msgspec.structs import replace
 
 from rtcal.adc import Air, dispersion_mas, standin_prism_mas
 from rtcal.dispersion import Dispersion, dispersion_of
+from rtcal.midexposure import MidExposure
 from rtcal.sky_settings import AdcSettings
-from rtcal.snapshot import Snapshot
 from streams.messages import TelemetryRow
 from tests.rigs import settings_with
 
@@ -28,7 +28,7 @@ def found(
     values: dict[str, Any], setup: dict[str, Any] = H, settings: AdcSettings = SETTINGS.adc, **statuses: str
 ) -> Dispersion:
     rows = [row(keyword, value, statuses.get(keyword, "OK")) for keyword, value in values.items()]
-    made = dispersion_of(Snapshot(rows), setup, settings, SETTINGS.filters, 30.0)
+    made = dispersion_of(MidExposure(rows), setup, settings, SETTINGS.filters, 30.0)
     assert made is not None
     return made
 
@@ -101,6 +101,14 @@ def test_held_values_make_it_stale_and_missing_air_is_that_of_the_configuration(
     assert made.air == "DEFAULT"
 
 
+def test_of_several_sources_of_one_quantity_one_in_time_comes_first() -> None:
+    rows = [row("ENVTAIR", 5.0, "STALE"), row("ENVTAIR", 2.0), row("ENVTAIR", 9.0)]
+    middle = MidExposure(rows)
+    assert middle.number("ENVTAIR") == 2.0
+    assert not middle.stale
+    assert MidExposure(rows[:1]).number("ENVTAIR") == 5.0
+
+
 def test_prisms_off_their_targets() -> None:
     made = found(SKY | AIR | PRISMS | {"ADCERRA": 0.28, "ADCERRB": 0.28}).residual
     assert made.following_mas == pytest.approx(_turned_mas(0.28), rel=1e-9)
@@ -133,7 +141,7 @@ def test_sign_offset_and_a_measured_curve() -> None:
 def test_without_filter_or_zenith_nothing_is_said() -> None:
     for values, setup in ((SKY, {}), ({"IMGDISOR": 30.0}, H), (SKY, {"FILTER": "moon"})):
         rows = [row(keyword, value) for keyword, value in values.items()]
-        assert dispersion_of(Snapshot(rows), setup, SETTINGS.adc, SETTINGS.filters, 30.0) is None
+        assert dispersion_of(MidExposure(rows), setup, SETTINGS.adc, SETTINGS.filters, 30.0) is None
     assert found(SKY | {"FILTER": "br-gamma"}, {}).residual.reference_um == pytest.approx(2.166)
 
 

@@ -7,13 +7,13 @@ from streams.messages import Scalar, TelemetryRow
 Found = Scalar | list[Scalar]
 
 
-class Snapshot:
+class MidExposure:
     """Values at mid-exposure that can be used, or are at least only stale.
 
     Parameters
     ----------
     rows
-        Of a frame; of several with one FITS keyword the first with a value counts.
+        Of a frame; of several with one FITS keyword the first that is in time counts, else the first with a value.
 
     Notes
     -----
@@ -25,7 +25,9 @@ class Snapshot:
         self._rows: dict[str, TelemetryRow] = {}
         for row in rows:
             if row.fits and row.read is None and row.status in ("OK", "AGE", "STALE") and row.value is not None:
-                self._rows.setdefault(row.fits, row)
+                before = self._rows.get(row.fits)
+                if before is None or (before.status == "STALE" and row.status != "STALE"):
+                    self._rows[row.fits] = row
 
     def get(self, keyword: str) -> Found | None:
         """Return the value of a keyword; None if it is not known."""
