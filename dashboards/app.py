@@ -60,6 +60,25 @@ class Thumbnail(RequestHandler):
         self.finish(thumbnail(picture))
 
 
+class FrameFile(RequestHandler):
+    """A picture as a FITS file."""
+
+    def initialize(self, hub: Hub) -> None:
+        """Take what Tornado passes to every handler."""
+        self._hub = hub
+
+    async def get(self, session: str, number: str) -> None:
+        """Write the file."""
+        found = await self._hub.fits(session, int(number))
+        if found is None:
+            self.send_error(404)
+            return
+        name, content = found
+        self.set_header("Content-Type", "application/fits")
+        self.set_header("Content-Disposition", f'attachment; filename="{name}"')
+        self.finish(content)
+
+
 class LogFile(RequestHandler):
     """The night's log as CSV."""
 
@@ -119,6 +138,7 @@ class Dashboard:
             extra_patterns=[
                 ("/stream", Viewer, {"hub": self.hub, "origins": origins}),
                 ("/quicklook/(.*)", PageFiles, {"path": str(STATIC)}),
+                ("/frame/([0-9a-f]{8})-([0-9]{1,15}).fits", FrameFile, {"hub": self.hub}),
                 ("/log.csv", LogFile, {"hub": self.hub}),
                 *telemetry_pages(board, feed),
                 ("/thumb/([0-9a-f]{8})-([0-9]{1,15}).png", Thumbnail, {"hub": self.hub}),

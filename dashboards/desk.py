@@ -62,7 +62,13 @@ class Night(Struct, frozen=True, forbid_unknown_fields=True, tag="night"):
     detector: Word
 
 
-Action = Login | Acknowledge | Propose | Confirm | Night
+class Send(Struct, frozen=True, forbid_unknown_fields=True, tag="samp"):
+    """Send the picture of a number to other programs."""
+
+    number: Annotated[int, Meta(ge=0, le=2**53)]
+
+
+Action = Send | Login | Acknowledge | Propose | Confirm | Night
 
 
 @dataclass

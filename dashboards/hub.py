@@ -21,6 +21,7 @@ from dashboards.feed import Feed, Snapshot
 from dashboards.panels import state
 from dashboards.panels.strip import shelf_of, strip
 from dashboards.picture import MIB, Level, Picture, sliced
+from dashboards.saving import Samp, as_fits, file_name
 from dashboards.scene import Layout, Moment, Scene, build
 from dashboards.settings import DashboardSettings
 from streams.optics import Optics
@@ -102,6 +103,8 @@ class Hub:
         """Names this run of the server: numbers of pictures count from 0 in each."""
         self._slices: dict[tuple[int, Collapse], tuple[Level, ...]] = {}
         self._strip: tuple[object, bytes] = (None, b"")
+        self._aside = ThreadPoolExecutor(1, thread_name_prefix="aside")  # files: no image waits for one
+        self._samp = Samp()
         self._offered = (-1, -1)
         self._state: tuple[tuple[int, int], bytes] = ((-1, -1), b"")
 
@@ -188,8 +191,24 @@ class Hub:
 
         return await self.cache.get(wanted, make)
 
+    async def send(self, number: int) -> dict[str, Any]:
+        """Send a picture by SAMP, on a thread: the hub may be slow to answer."""
+        picture = self.feed.latest().history.numbered(number)
+        if picture is None:
+            return {"ok": False, "why": "that frame is not kept any more"}
+        return await asyncio.get_running_loop().run_in_executor(self._aside, self._samp.send, picture)
+
+    async def fits(self, session: str, number: int) -> tuple[str, bytes] | None:
+        """Return name and content of a picture as a FITS file; None if it is not kept."""
+        picture = self.feed.latest().history.numbered(number) if session == self.session else None
+        if picture is None:
+            return None
+        return file_name(picture), await asyncio.get_running_loop().run_in_executor(self._aside, as_fits, picture)
+
     def close(self) -> None:
         """Close every page's connection and end the threads."""
+        self._aside.shutdown(cancel_futures=True)
+        self._samp.close()
         for viewer in tuple(self.viewers):
             viewer.close()
         self._pool.shutdown(cancel_futures=True)

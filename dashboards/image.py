@@ -16,7 +16,7 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from dashboards.analysis import Tools
 from dashboards.compose import Cut, Layer, Wish, base_cut, detail_cut, key
-from dashboards.desk import Acknowledge, Action, Confirm, Login, Night, Propose
+from dashboards.desk import Acknowledge, Action, Confirm, Login, Night, Propose, Send
 from dashboards.feed import Snapshot
 from dashboards.hub import Hub, measures_key
 from dashboards.panels import probe
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 MAX_REQUEST_BYTES = 4096
 TRY_AGAIN_LATER = 1013
 MOST_WRONG_TOKENS = 5
+LOOK_ONLY = "this page may only look: give the token, or use a browser on the display's machine"
 MOST_REPLIES = 8
 """Answers on their way to one page; what it asks beyond is passed over."""
 
@@ -113,6 +114,8 @@ class Viewer(WebSocketHandler):
                 self._reply(self._hub.desk.night_of(request))
             case Acknowledge() | Propose() | Confirm():
                 self._act(request)
+            case Send(number=number):
+                self._start(self._send_away(number))
             case Wish():
                 self._wish = request
             case Tools():
@@ -140,11 +143,15 @@ class Viewer(WebSocketHandler):
     def _act(self, action: Acknowledge | Propose | Confirm) -> None:
         kind = type(action).__struct_config__.tag
         if not self._may_act:
-            answer = {"ok": False, "why": "this page may only look: give the token, or use a browser on the server"}
+            answer = {"ok": False, "why": LOOK_ONLY}
         else:
             snapshot, wish = self._hub.feed.latest(), self._wish
             answer = self._hub.desk.act(action, snapshot, self._hub.scene(snapshot, wish) if wish else None)
         self._reply({"kind": "reply", "to": kind, **answer})
+
+    async def _send_away(self, number: int) -> None:
+        answer = await self._hub.send(number) if self._may_act else {"ok": False, "why": LOOK_ONLY}
+        self._reply({"kind": "reply", "to": "samp", **answer})
 
     def _reply(self, answer: dict[str, Any]) -> None:
         """Send at once what was asked for; what a page asks faster than it reads is passed over."""

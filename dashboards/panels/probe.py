@@ -4,8 +4,11 @@ from typing import Any
 
 from dashboards.analysis.numbers import number
 from dashboards.patch import patch_of
+from dashboards.picture import Picture
 from dashboards.scene import Scene
+from dashboards.sky import radec_deg, sexagesimal
 from streams.dq import names
+from streams.messages import FrameHeader
 
 
 def probe(scene: Scene | None, x: float, y: float) -> dict[str, Any]:
@@ -14,7 +17,8 @@ def probe(scene: Scene | None, x: float, y: float) -> dict[str, Any]:
     Returns
     -------
     `detector`, `x`, `y` (detector pixels, 0-based) and, where there is a picture, `value` and
-    `error` (None for NaN or not known), `units`, `dq` (names), `binning` (1 for a pixel's own value).
+    `error` (None for NaN or not known), `units`, `dq` (names), `binning` (1 for a pixel's own value),
+    `sky` (right ascension and declination, where the frame has world coordinates).
     """
     answer: dict[str, Any] = {"kind": "probe", "detector": None}
     tile = scene.tile_at(x, y) if scene else None
@@ -33,4 +37,10 @@ def probe(scene: Scene | None, x: float, y: float) -> dict[str, Any]:
         "units": tile.picture.units,
         "dq": names(0 if patch.dq is None else int(patch.dq[0, 0])),
         "binning": patch.binning,
+        "sky": _sky(tile.picture, *at),
     }
+
+
+def _sky(picture: Picture, x: float, y: float) -> str:
+    place = radec_deg(picture.header.wcs, x, y) if isinstance(picture.header, FrameHeader) else None
+    return sexagesimal(*place) if place else ""

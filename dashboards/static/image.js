@@ -53,6 +53,7 @@ export class ImagePane {
     for (const axis of [...this.figure.below, ...this.figure.left]) axis.visible = message.tiles.length === 1;
     const same = before && ["name", "width", "height"].every((key) => before[key] === this.scene[key]);
     if (!same) this.fit();
+    if (this.wanted) this.lookAgain();
   }
 
   // One typed array for each image is kept and set; only a change of shape makes a new one. The flags of an image
@@ -101,6 +102,16 @@ export class ImagePane {
     const text = (value) => value.toFixed(Math.min(digits, 6));
     this.models.bar.visible = true;
     this.models.bar.major_label_overrides = new Map(ticks.map((tick, index) => [tick, text(message.ticks[index])]));
+  }
+
+  // What a link asks to be seen, once there is an image; the size of the window may be another.
+  lookAgain() {
+    const [x0, x1, y0, y1] = this.wanted;
+    this.wanted = null;
+    const { inner_width: across, inner_height: up } = this.figure;
+    this.fitted = false;
+    this.look((x0 + x1) / 2, (y0 + y1) / 2, Math.max((x1 - x0) / across, (y1 - y0) / up));
+    this.fitted = false;
   }
 
   // Where a detector's pixel lies in the scene; null if it is not in it.

@@ -12,6 +12,7 @@ import { make, showState } from "./panels.js";
 import { Past } from "./past.js";
 import { Point } from "./point.js";
 import { Readout } from "./readout.js";
+import { applyView, copyLink, describeView, saveFits, say } from "./share.js";
 import { Tabs } from "./tabs.js";
 import { Tools } from "./tools.js";
 
@@ -48,7 +49,7 @@ const readout = new Readout(models, link, pane, (detector) => {
 
 const ANSWERS = {
   probe: (message) => readout.show(message),
-  reply: (message) => point.reply(message),
+  reply: (message) => (message.to === "samp" ? toldOfSamp(message) : point.reply(message)),
   night: (message) => night.take(message),
 };
 const TAKE = {
@@ -227,6 +228,18 @@ function describe(scene, shown, newest) {
   return `${newest.exposure_id}${others ? ` and ${others} other${others > 1 ? "s" : ""}` : ""} · ${part} · last read ${time} UTC`;
 }
 
+// ---- what leaves the page ----------------------------------------------------------------------------------
+
+function toldOfSamp(message) {
+  say(message.ok ? `Sent to ${message.to_whom}.` : `Not sent: ${message.why}.`, !message.ok);
+}
+
+const shareLink = () => copyLink(describeView(models, chosen, pane, past, look));
+const sendAway = () => {
+  const number = past.shownNumber();
+  if (number !== null) link.send({ type: "samp", number });
+};
+
 // ---- tools and keys ----------------------------------------------------------------------------------------
 
 function act(id, word, title, run) {
@@ -251,6 +264,10 @@ element("tools").replaceChildren(
   act("live", "live", "Back to the latest frame (backspace)", () => past.live()),
   act("blink", "blink", "Blink with the frame before, or the one chosen by shift-click (/)", () => past.toggleBlink()),
   act("difference", "difference", "Minus the frame before, or the one chosen by shift-click (=)", () => past.toggleDifference()),
+  make("hr", ""),
+  act("link", "link", "Copy a link that shows this view (shift L)", shareLink),
+  act("fits", "FITS", "Save the frame that is shown as FITS (shift F)", () => saveFits(past)),
+  act("samp", "SAMP", "Send the frame to DS9 and others on the display's machine (shift S)", sendAway),
 );
 
 const cycle = (model) => {
@@ -308,6 +325,9 @@ const keys = new Keys([
     [".", "one frame forward", () => past.step(1)], ["Backspace", "back to live", () => past.live()],
     ["/", "blink", () => past.toggleBlink()], ["=", "difference", () => past.toggleDifference()],
   ]],
+  ["Elsewhere", [
+    ["L", "link to this view", shareLink], ["F", "save as FITS", () => saveFits(past)], ["S", "send by SAMP", sendAway],
+  ]],
   ["The page", [
     ["Tab", "next control", () => false], ["d", "dark or light", switchTheme], ["?", "this help", () => keys.help()],
   ]],
@@ -316,6 +336,10 @@ element("alarm").onclick = () => tabs.show("night");
 element("help-button").onclick = () => keys.help();
 element("theme").onclick = switchTheme;
 
+const wanted = applyView(models, look, location.hash);
+chosen = wanted.detector;
+past.wanted = wanted.frame;
+pane.wanted = wanted.at;
 showLimits();
 tabs.show("now");
 paint();

@@ -19,6 +19,8 @@ export class Past {
 
   take(message) {
     this.entries = message.entries;
+    this.session = message.session;
+    this.findWanted();
     const key = message.session + this.entries.map((entry) => `${entry.number}${entry.part}`).join();
     if (key !== this.drawn) {
       this.drawn = key;
@@ -53,6 +55,14 @@ export class Past {
     box.append(image, make("span", "", entry.utc.slice(11, 19)));
     box.onclick = (event) => (event.shiftKey ? this.compareWith(entry.number) : this.goTo(entry.number));
     return box;
+  }
+
+  // A link names an exposure: it is looked for in the first strip that comes.
+  findWanted() {
+    const wanted = this.wanted;
+    this.wanted = null;
+    const entry = wanted && this.entries.findLast((one) => one.exposure === wanted);
+    if (entry && entry !== this.entries.at(-1)) this.goTo(entry.number);
   }
 
   shownNumber() {

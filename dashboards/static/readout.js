@@ -24,6 +24,7 @@ export class Readout {
   clear() {
     element("value").textContent = "";
     element("flags").textContent = "";
+    element("sky").textContent = "";
   }
 
   show(answer) {
@@ -44,6 +45,7 @@ export class Readout {
     const mean = answer.binning > 1 ? `  (mean of ${answer.binning} × ${answer.binning})` : "";
     element("value").textContent =
       answer.value === null ? "no value" : `${digits(answer.value)}${error} ${answer.units}${mean}`;
+    element("sky").textContent = answer.sky;
     element("flags").textContent = answer.dq.join(" · ");
   }
 }

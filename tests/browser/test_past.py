@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from playwright.sync_api import expect
 
+from tests.browser.conftest import Tab
 from tests.quicklook import make_frame
 
 pytestmark = pytest.mark.browser
@@ -67,3 +69,28 @@ def test_blink_goes_to_and_fro_and_stops(tab):
     tab.page.keyboard.press("/")
     tab.page.keyboard.press("Backspace")
     tab.wait_for(past="live", sequence=24)
+
+
+def test_a_link_shows_the_same_view_and_a_frame_is_saved(tab, browser):
+    tab.look_at(20, 30, 24)
+    tab.page.locator("#strip .past").nth(1).click()
+    tab.wait_for(sequence=22)
+    tab.page.keyboard.press("n")
+    tab.page.keyboard.press("c")
+    tab.page.keyboard.press("L")
+    expect(tab.page.locator("#note")).to_contain_text("link to this view")
+    other = Tab(browser, tab.page.url)
+    other.wait_for(sequence=22, past="paused")
+    left, right, _ = other.ranges()
+    assert (left + right) / 2 == pytest.approx(20, abs=0.1)
+    assert right - left == pytest.approx(24, rel=0.15)  # the panes differ by the room that the axis takes
+    names = ["limits", "colours"]
+    values = [other.page.evaluate(f"Bokeh.documents[0].get_model_by_name('{name}').value") for name in names]
+    assert values == ["minmax", "inferno"]
+    assert other.complaints == []
+    other.context.close()
+    with tab.page.expect_download() as download:
+        tab.page.keyboard.press("F")
+    with fits.open(download.value.path()) as hdul:
+        assert hdul["DATA"].data[0, 0] == 220.0
+    tab.page.keyboard.press("Backspace")

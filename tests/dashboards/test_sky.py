@@ -1,0 +1,47 @@
+"""Places on the sky as astropy has them."""
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from astropy.wcs import WCS
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dashboards.sky import radec_deg, sexagesimal
+
+
+def keys(ra, dec, turn):
+    scale = 4 / 3.6e6
+    cosine, sine = scale * np.cos(turn), scale * np.sin(turn)
+    return {
+        "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CUNIT1": "deg", "CUNIT2": "deg", "CRPIX1": 2100.5,
+        "CRPIX2": -300.0, "CRVAL1": ra, "CRVAL2": dec, "CD1_1": -cosine, "CD1_2": sine, "CD2_1": sine, "CD2_2": cosine,
+    }  # fmt: skip
+
+
+@given(st.floats(0, 359.9), st.floats(-89.5, 89.5), st.floats(-3.2, 3.2), st.floats(0, 4095), st.floats(0, 4095))
+def test_a_pixel_lies_where_astropy_puts_it(ra, dec, turn, x, y):
+    wcs = keys(ra, dec, turn)
+    expected = SkyCoord(*WCS(fits.Header(wcs)).pixel_to_world_values(x, y), unit="deg")
+    found = SkyCoord(*radec_deg(wcs, x, y), unit="deg")
+    assert found.separation(expected) < 1e-6 * u.arcsec
+
+
+@pytest.mark.parametrize("change", [{"CTYPE1": "GLON-CAR"}, {"CD1_1": "x"}, {"CRPIX1": None}])
+def test_what_is_no_tangent_plane_has_no_place(change):
+    assert radec_deg(keys(10.0, 20.0, 0.0) | change, 0, 0) is None
+    assert radec_deg({}, 0, 0) is None
+
+
+@pytest.mark.parametrize(
+    ("ra", "dec", "text"),
+    [
+        (0.0, 0.0, "00 00 00.0000  +00 00 00.000"),
+        (359.99999999999, -0.5, "00 00 00.0000  −00 30 00.000"),
+        (150.25, 2.2041666667, "10 01 00.0000  +02 12 15.000"),
+    ],
+)
+def test_places_are_written_in_hours_and_degrees(ra, dec, text):
+    assert sexagesimal(ra, dec) == text
