@@ -133,9 +133,9 @@ class Monitor:
         """Return each key at the middle of the exposure, and those that are wanted for each read at each read."""
         if not self._log:
             return []
-        keys = [key for key in self.history.known() if key.concerns(detector)]
         first, last = self._log[0], self._log[-1]
         cut_ns = last.end_ns - self._settle_ns
+        keys = [key for key in self.history.known(cut_ns) if key.concerns(detector)]
         middle_ns = (first.middle_ns + last.middle_ns) // 2
         rows = [_row(one, detector) for one in self.history.at(keys, middle_ns, cut_ns, between=True)]
         per_read = [key for key in keys if key.about.per_read]

@@ -10,6 +10,7 @@ from astropy.io import fits
 from rtcal.errors import RtcalError
 
 MAX_POINTS = 10_000
+MAX_ARCSEC = 10.0
 
 
 class PrismsError(RtcalError, ValueError):
@@ -48,8 +49,10 @@ def read_curve(path: Path, sha256: str) -> PrismCurve:
         raise PrismsError(f"{path}: cannot be read ({sha256[:12]}): {' '.join(str(error).split())[:200]}") from error
     order = np.argsort(waves)
     waves, spread = waves[order], spread[order]
-    if not 2 <= len(waves) <= MAX_POINTS or not np.isfinite([waves, spread]).all() or (np.diff(waves) <= 0).any():
+    if not 2 <= len(waves) <= MAX_POINTS or not np.isfinite(waves).all() or (np.diff(waves) <= 0).any():
         raise PrismsError(f"{path}: WAVELENGTH and DISP are no curve of 2 to {MAX_POINTS} points, each once")
+    if not (np.abs(spread) <= MAX_ARCSEC).all():
+        raise PrismsError(f"{path}: DISP is no curve within {MAX_ARCSEC:g} arcsec")
     return PrismCurve(tuple(waves.tolist()), tuple((1000 * spread).tolist()))
 
 

@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+MAX_MAS = 10_000.0
+
 
 class AdcSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Table `[adc]`: the atmospheric dispersion corrector."""
@@ -20,6 +22,8 @@ class AdcSettings(Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if len(self.curve_um) != len(self.curve_mas) or self.curve_um != sorted(set(self.curve_um)):
             raise ValueError("curve_um and curve_mas need one value for each wavelength, wavelengths rising")
+        if any(abs(value) > MAX_MAS for value in self.curve_mas):
+            raise ValueError(f"curve_mas goes beyond {MAX_MAS:g} mas")
 
 
 class WcsSettings(Struct, frozen=True, forbid_unknown_fields=True):

@@ -70,6 +70,8 @@ class Track:
         numeric = key.about.type == "real" and key.about.length == 1
         # Plain doubles where that is possible: a list of objects takes five times the memory.
         self._values: Any = array("d") if numeric else []
+        self.first_issued_ns = 2**63 - 1
+        """When the earliest value that ever came was published."""
         self._latest_ns: int | None = None
         self._leapt_ns: int | None = None
         periods_s = STALE_PERIODS / key.rate_hz if key.rate_hz else 0.0
@@ -87,6 +89,7 @@ class Track:
                 return False
             del self._times[:], self._issued[:], self._values[:]
         self._latest_ns, self._leapt_ns = valid_ns, None
+        self.first_issued_ns = min(self.first_issued_ns, issued_ns)
         place = bisect_right(self._times, valid_ns)
         if place and self._times[place - 1] == valid_ns and self._issued[place - 1] == issued_ns:
             return True  # once more: the last value, fetched at a connection
@@ -221,10 +224,11 @@ class TelemetryHistory:
         with self._lock:
             return [self._one(key, instant_ns, cut_ns, between) for key in keys]
 
-    def known(self) -> list[Key]:
-        """Return the keys that have come, in the table's order."""
+    def known(self, cut_ns: int = 2**63 - 1) -> list[Key]:
+        """Return the keys that were published up to `cut_ns`, in the table's order."""
         with self._lock:
-            return [key for key in self.table.all() if key in self._tracks]
+            tracks = self._tracks
+            return [key for key in self.table.all() if key in tracks and tracks[key].first_issued_ns <= cut_ns]
 
     def _one(self, key: Key, instant_ns: int, cut_ns: int, between: bool) -> Joined:
         track = self._tracks.get(key)

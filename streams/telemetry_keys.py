@@ -150,7 +150,7 @@ class KeyTable:
         for name in names:
             instant = _instant(header.values.get(name), header.units.get(name, ""), scale)
             if instant is not None and abs(instant - header.time_ns) <= MAX_OFF_NS:
-                return max(instant, 0)
+                return min(max(instant, 0), 2**62)
         return header.time_ns
 
     def values(self, header: TelemetryHeader) -> Iterator[tuple[Key, Value | None]]:

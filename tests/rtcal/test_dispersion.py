@@ -2,8 +2,11 @@
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from rtcal.adc import Air, dispersion_mas, standin_prism_mas
@@ -11,6 +14,7 @@ from rtcal.dispersion import Dispersion, dispersion_of
 from rtcal.midexposure import MidExposure
 from rtcal.sky_settings import AdcSettings
 from streams.messages import TelemetryRow
+from streams.telemetry_keys import load_keys
 from tests.rigs import settings_with
 
 SETTINGS = settings_with()
@@ -136,6 +140,30 @@ def test_sign_offset_and_a_measured_curve() -> None:
     assert made.rms_mas != plain.rms_mas
     opposed = found(SKY | AIR | PRISMS | {"ADCROTA": 100.0, "ADCROTB": 280.0}, settings=settings).residual
     assert np.hypot(*opposed.edge_mas or []) == pytest.approx(plain.atmosphere_mas)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["TELZ", "EL", "IMGDISOR", "PARANG", "ADCROTA", "ADCROTB", "ADCERRA", "ADCERRB", *AIR]),
+        st.floats(-1, 1),
+    ),
+    st.lists(st.tuples(st.floats(0.5, 3), st.floats(0, 1), st.floats(-5, 5)), max_size=4),
+)
+def test_anything_in_range_gives_finite_numbers(parts: dict[str, float], curve: list[tuple[float, ...]]) -> None:
+    """What a frame carries has to travel: the wire refuses NaN and infinity."""
+    table = load_keys("")
+    values: dict[str, Any] = {"ADCPOS": "IN", "IMGDISRW": 1.6}
+    for keyword, part in parts.items():
+        about = table.named(keyword)[0].about
+        assert about.low is not None
+        assert about.high is not None
+        values[keyword] = about.low + (about.high - about.low) * (part + 1) / 2
+    values |= {name: [one[i] for one in curve] for i, name in enumerate(("IMGDISWV", "IMGDISWT", "IMGDISVL"))}
+    rows = [row(keyword, value) for keyword, value in values.items()]
+    made = dispersion_of(MidExposure(rows), H, SETTINGS.adc, SETTINGS.filters, 30.0)
+    if made is not None:
+        lists = [one if isinstance(one, list) else [one] for one in msgspec.to_builtins(made.residual).values()]
+        assert np.isfinite([one for each in lists for one in each if isinstance(one, float)]).all()
 
 
 def test_without_filter_or_zenith_nothing_is_said() -> None:

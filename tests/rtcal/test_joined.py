@@ -355,6 +355,7 @@ def test_live_and_offline_give_the_same_frame(bands):
     """The daemon's history has heard more by the time that a worker comes to a read; it makes no difference."""
     events = [telemetry("TCS.pk.currentPosition", 0.05 * step, ra=10 + 0.01 * step) for step in range(-20, 400)]
     events += [seeing(-5.0, 0.15), seeing(3.2, 0.06), seeing(6.2, 0.15)]
+    events += [loop(9.9, "LOCK"), loop(30.0, "LOST")]  # a key that came too late for this frame
     reads = ramp_reads(line())
     settings = settings_with(telemetry={"exclude": ["poor_seeing"]})
     offline = list(Reducer(settings, FixedReferences(), bands, FakeClock()).frames(ListSource(merged(reads, events))))
@@ -362,4 +363,5 @@ def test_live_and_offline_give_the_same_frame(bands):
     live = list(Reducer(settings, FixedReferences(), bands, FakeClock()).frames(ListSource(ahead)))
     assert offline[0].header == live[0].header
     assert offline[0].header.reads_excluded == 3
+    assert {row.fits for row in live[0].header.telemetry} == {"RA", "LGSR0"}
     np.testing.assert_array_equal(offline[0].data, live[0].data)

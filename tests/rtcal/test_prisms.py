@@ -26,7 +26,8 @@ def test_a_table_is_read_in_the_order_of_wavelengths(tmp_path: Path) -> None:
         ([1.4], [0.0], "no curve"),
         ([1.4, 1.4], [0.0, 1.0], "no curve"),
         ([1.4, np.nan], [0.0, 1.0], "no curve"),
-        ([1.4, 1.5], [0.0, np.inf], "no curve"),
+        ([1.4, 1.5], [0.0, np.inf], "no curve within 10 arcsec"),
+        ([1.4, 1.5], [0.0, np.nan], "no curve within"),
     ],
 )
 def test_numbers_that_are_no_curve(tmp_path: Path, waves: list[float], spread: list[float], said: str) -> None:
