@@ -80,14 +80,14 @@ class Desk:
         """Tell whether anything is to be made of a final frame besides its first issue."""
         if kind in CALIBRATIONS:
             return True
-        if kind != "science":
-            return False
-        if references.loading:
-            return True
-        if self._calibration.sky == "off":
-            return False
-        header = frame.header
-        return references.sky.status not in ("OK", "NA") or self._references.has_sky(header.setup, frame.data.shape)
+        shape = frame.data.shape[0], frame.data.shape[1]
+        return kind == "science" and self._may_improve(frame.header, shape, references)
+
+    def _may_improve(self, header: FrameHeader, shape: tuple[int, int], references: ReferenceSet) -> bool:
+        """Tell whether a frame could be made better: files are on their way, or its sky is not the best there is."""
+        if references.loading or self._calibration.sky == "off":
+            return references.loading
+        return references.sky.status not in ("OK", "NA") or self._references.has_sky(header.setup, shape)
 
     def take(self, published: Published, kind: Kind) -> bool:
         """Make of a final frame what it is good for; tell whether frames that are kept may be better now."""
@@ -105,6 +105,7 @@ class Desk:
             published.calibration.border,
             published.noise_e,
             identity_of(references),
+            references.loading,
         )
         self._kept.keep(kept)
         if references.sky.reference is not None or references.sky.loading or not header.complete:
@@ -132,18 +133,18 @@ class Desk:
             identity = identity_of(references)
             if identity != kept.identity and len(identity) >= len(kept.identity):
                 header, frame = self._finished(kept, references, sequence())
-                kept = dataclasses.replace(kept, header=header, identity=identity)
+                kept = dataclasses.replace(kept, header=header, identity=identity, loading=references.loading)
                 self._kept.keep(kept)
                 self._counters["reissued"] += 1
                 yield frame, kept
             settled = self._references.is_settled(exposure.setup, exposure.shape, kept.middle_ns, now_ns)
-            if settled and not references.loading:
+            if not references.loading and (settled or not self._may_improve(kept.header, exposure.shape, references)):
                 self._kept.drop(kept)
 
     @property
     def loading(self) -> bool:
         """Whether a frame that is kept waits for a file."""
-        return any(one.loading for kept in self._kept.all() for one in kept.opening.chosen())
+        return any(kept.loading for kept in self._kept.all())
 
     def _add(self, published: Published, kind: Kind) -> bool:
         if not published.frame.header.complete:

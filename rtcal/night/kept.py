@@ -56,8 +56,8 @@ class Kept:
         What it asks the rules.
     detector, border, noise_e
         Of its reads; the noise of one by channel, as the reference pixels showed [e-].
-    identity
-        Which references it was issued with.
+    identity, loading
+        Which references it was issued with, and whether some were still being loaded.
     """
 
     header: FrameHeader
@@ -69,6 +69,7 @@ class Kept:
     border: int
     noise_e: tuple[float, ...]
     identity: Identity
+    loading: bool
 
     @property
     def nbytes(self) -> int:

@@ -3,19 +3,23 @@
 import dataclasses
 import hashlib
 import itertools
+import threading
 
 import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from refcache import Sky, load_reference
+from refcache import ReferenceStore, Sky, load_reference
 from rtcal.calibration import Calibration
 from rtcal.config import NightSettings
 from rtcal.night.kept import Bare, finish
 from rtcal.night.kinds import kind_of
 from rtcal.pipeline import Pipeline
 from streams.dq import Dq
-from streams.messages import Frame
+from streams.messages import Frame, Read
+from tests.crds_cache import SHAPE as CACHE_SHAPE
+from tests.crds_cache import STALE_S
+from tests.crds_cache import settings as crds_settings
 from tests.fakes import (
     READ_HEADER,
     FixedReferences,
@@ -25,6 +29,7 @@ from tests.fakes import (
     ramp_reads,
     sky_reference,
 )
+from tests.refcache_night import cache
 
 SHAPE = (48, 64)
 GAIN = 2.0
@@ -308,3 +313,33 @@ def test_settings_that_cannot_be_met_are_refused(night, table, text):
     values = {name: getattr(night, name) for name in night.__struct_fields__} | table
     with pytest.raises(ValueError, match=text):
         NightSettings(**values)
+
+
+def test_a_frame_that_went_out_while_its_dark_was_loading_is_issued_again_when_it_has_come(
+    tmp_path, monkeypatch, pipeline_settings, bands, clock, night
+):
+    gate = threading.Event()
+
+    def slow(path, reftype):
+        assert gate.wait(30.0)
+        return load_reference(path, reftype)
+
+    monkeypatch.setattr("refcache.holding.load_reference", slow)
+    root = cache(tmp_path)
+    table = crds_settings(path=str(root), load_threads=1, override={"sky": "N/A", "flat": "N/A", "badpix": "N/A"})
+    store = ReferenceStore(table, STALE_S, {}, wait=False)
+    pipeline = Pipeline(dataclasses.replace(pipeline_settings, night=night), store, bands, clock)
+    small = [
+        Read(read.header, np.ascontiguousarray(read.data[: CACHE_SHAPE[0], : CACHE_SHAPE[1]]))
+        for read in exposure(60, 0, name="S")
+    ]
+    (first,) = run(pipeline, small)
+    assert row(first, "dark").note == "is being loaded"
+    assert list(pipeline.revisit()) == []
+    gate.set()
+    store._pool.submit(int).result(30.0)
+    store._pool.submit(int).result(30.0)
+    (again,) = pipeline.revisit()
+    assert (again.header.exposure_id, again.header.revision, row(again, "dark").name) == ("S", 1, "dark_2.fits")
+    np.testing.assert_allclose(again.data, first.data - 2, rtol=1e-5)
+    assert len(pipeline._desk._kept) == 0
