@@ -100,6 +100,11 @@ def _combine_band(
     unusable = (flags & np.uint32(Dq.DO_NOT_USE) != 0) & (flags & np.uint32(Dq.REFERENCE_PIXEL) == 0)
     rates = np.where(unusable, np.float32(np.nan), rates)
     present = np.isfinite(rates)
+    dq = np.bitwise_or.reduce(flags, axis=0) & ~np.uint32(Dq.DO_NOT_USE | PASSING)
+    if len(rates) == 1:  # a sky of the night has to be there at once
+        kept = present[0] & ~np.isnan(errors[0])
+        dq[~kept] |= np.uint32(Dq.DO_NOT_USE)
+        return np.where(kept, rates[0], np.float32(np.nan)), np.where(kept, errors[0], np.float32(np.nan)), dq
     middle = median_of(rates)
     yardstick = np.where(present, rates, np.inf).min(axis=0) if len(rates) < 3 else middle
     least = np.where(present, errors, np.inf).min(axis=0)
@@ -113,7 +118,6 @@ def _combine_band(
         by_median = present.sum(axis=0) >= 3
         rate = np.where(by_median, middle, rate)
         err = np.where(by_median, err * MEDIAN_LOSS, err)
-    dq = np.bitwise_or.reduce(flags, axis=0) & ~np.uint32(Dq.DO_NOT_USE | PASSING)
     dq[count == 0] |= np.uint32(Dq.DO_NOT_USE)
     return rate.astype(np.float32), err.astype(np.float32), dq
 

@@ -40,6 +40,23 @@ def test_many_darks_lose_outliers_on_both_sides(held):
     assert sigma == pytest.approx(1.0, abs=0.05)
 
 
+@pytest.mark.parametrize("median", [True, False])
+def test_one_frame_is_itself_but_for_what_it_has_no_value_of(held, median):
+    rate, dq = noise(1), np.zeros(SHAPE, "u4")
+    rate[2, 2] = np.nan
+    dq[3, 3] = Dq.DO_NOT_USE | Dq.SATURATED
+    dq[4, 4] = Dq.HOT | Dq.JUMP_DET
+    given = frame(rate, dq=dq)
+    made = combine(held.frames(given), median=median)
+    good = np.ones(SHAPE, bool)
+    good[2, 2] = good[3, 3] = False
+    np.testing.assert_array_equal(made.rate[good], given.data[good])
+    np.testing.assert_array_equal(made.err[good], given.err[good])
+    assert np.isnan(made.rate[~good]).all()
+    assert np.isnan(made.err[~good]).all()
+    assert [int(made.dq[y, y]) for y in (2, 3, 4)] == [Dq.DO_NOT_USE, Dq.DO_NOT_USE, Dq.HOT]
+
+
 def test_a_pixel_without_a_value_in_any_dark_is_not_a_number(held):
     dq = np.zeros(SHAPE, "u4")
     dq[3, 3] = Dq.DO_NOT_USE | Dq.SATURATED
