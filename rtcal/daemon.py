@@ -62,6 +62,8 @@ MAX_PROBLEM_LENGTH = 500
 RECEIVE_S = 0.05
 DRAIN_S = 2.0
 LEAST_STOP_S = 0.1
+SILENT_S = 30.0
+"""Telemetry that has come and then stays away for so long is a problem to tell."""
 MAX_NAME = 64
 UNKNOWN_SHAPE = (0, 0)
 
@@ -115,6 +117,7 @@ class Daemon:
         self._announcements = Announcements(settings.refcache.announce)
         self._telemetry = make_history(settings.telemetry, load_keys(settings.telemetry.keys))
         Monitor(settings, self._telemetry)  # a rule that cannot be read is said at the start
+        self._telemetry_heard_s: float | None = None
         self._router = Router()
         self._workers: dict[Key, Worker] = {}
         self._started_ns = clock.tai_ns()
@@ -185,6 +188,7 @@ class Daemon:
             self._send(routes)
         elif isinstance(message, Telemetry):
             self._telemetry.take(message)
+            self._telemetry_heard_s = self._clock.monotonic_s()
             # The rest stays out of the workers' queues: a thousand events must not cost a read.
             if self._announcements.concerns(message.header):
                 self._send(self._router.route(message))
@@ -248,6 +252,10 @@ class Daemon:
     def _beat(self, state: Literal["running", "stopping"]) -> None:
         counters = self.counters + self._router.counters + self._source.counters + self._telemetry.counters
         problems = [*self._references.problems, *self.problems]
+        if self._telemetry_heard_s is not None:
+            silent_s = self._clock.monotonic_s() - self._telemetry_heard_s
+            if silent_s > SILENT_S:
+                problems.insert(0, f"no telemetry for {silent_s:.0f} s; is the bridge running, and its event server?")
         if self._night is not None and self._night.problem:
             problems.insert(0, self._night.problem)
         if self._writer is not None:

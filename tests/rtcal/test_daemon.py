@@ -290,6 +290,21 @@ def test_an_event_for_all_reaches_every_detector_and_one_for_another_none():
     assert {name: one.counters["events"] for name, one in last.detectors.items()} == {"IMG1": 1, "IMG2": 1}
 
 
+def test_telemetry_that_stops_is_told_and_one_that_never_came_is_not():
+    stepped = Stepped([telemetry()])
+    stepped.daemon.step(0.0)
+    for seconds in (20.0, 20.0):
+        stepped.clock.advance(seconds)
+        stepped.daemon.step(0.0)
+    first, second, third = (status.problems for status in stepped.statuses)
+    assert first == second == []
+    assert third == ["no telemetry for 40 s; is the bridge running, and its event server?"]
+    silent = Stepped()
+    silent.clock.advance(100.0)
+    silent.daemon.step(0.0)
+    assert silent.statuses[-1].problems == []
+
+
 def test_an_event_opens_no_detector():
     assert Stepped([event("ExposureStart")]).run().statuses[-1].detectors == {}
 
