@@ -101,7 +101,7 @@ def solve_(
     listed, said = _lines(lines, elements, cast(Medium, medium))
     for line in said:
         say(line)
-    settings = load_settings(config, override=override)
+    settings = load_settings(config, override=override, night={"use": False})
     how = settings.arc if order is None else replace(settings.arc, order=order)
     arcs, where, shape, header, start = _load(inputs, settings, traces, flat, spectrum)
     _warn_of_lamps(header, elements)

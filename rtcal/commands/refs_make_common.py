@@ -130,7 +130,8 @@ class Input:
     def settings(self, override: Sequence[str] = ()) -> Settings:
         """Return the configuration for reducing calibrations: bad pixels stay as they are."""
         ramp = {"mode": "utr"}
-        return load_settings(self.config, override=[*override], calibration={"bad_pixels": "keep"}, ramp=ramp)
+        calibration, night = {"bad_pixels": "keep"}, {"use": False}  # each exposure once, by what it is given
+        return load_settings(self.config, override=[*override], calibration=calibration, ramp=ramp, night=night)
 
     def opened(self, settings: Settings) -> Source:
         """Open what there is to read."""
