@@ -86,12 +86,12 @@ def _parse_override(text: str) -> tuple[str, str]:
 
 def doubtful(references: Sequence[Provenance]) -> list[Provenance]:
     """Return the references of a frame that a person should be told of; not optional ones of which there is none."""
-    return [
-        one
-        for one in references
-        if one.status not in ("OK", "NA")
-        and not (one.status in ("MISSING", "DEFAULT") and not one.name and _optional(one.reftype))
-    ]
+    return [one for one in references if one.status not in ("OK", "NA") and not is_absent(one)]
+
+
+def is_absent(reference: Provenance) -> bool:
+    """Tell whether there is none of an optional type, which is nothing to be told of each time."""
+    return reference.status in ("MISSING", "DEFAULT") and not reference.name and _optional(reference.reftype)
 
 
 def _optional(reftype: str) -> bool:

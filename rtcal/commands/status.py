@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rtcal.commands.common import ConfigOption, JsonOption, load_settings
+from rtcal.commands.common import ConfigOption, JsonOption, is_absent, load_settings
 from rtcal.errors import RtcalError
 from streams import wire
 from streams.clock import NS, Clock, SystemClock
@@ -103,7 +103,7 @@ def _table(detectors: Mapping[str, DetectorStatus]) -> Table:
 
 
 def _references(references: Sequence[Provenance]) -> str:
-    return ", ".join(f"{one.reftype} {one.status}" for one in references)
+    return ", ".join(f"{one.reftype} {one.status}" for one in references if not is_absent(one))
 
 
 def _counts(counters: Mapping[str, int]) -> str:
