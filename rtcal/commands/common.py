@@ -95,7 +95,8 @@ def is_absent(reference: Provenance) -> bool:
 
 
 def _optional(reftype: str) -> bool:
-    return reftype not in REFTYPES or REFTYPES[reftype].optional
+    kind = REFTYPES.get(reftype.lower())
+    return kind is None or kind.optional
 
 
 def progress_bar() -> Progress:
