@@ -20,6 +20,7 @@ from streams.simulator.references import write_references
 from streams.simulator.truth_files import write_truth
 from streams.sinks import Sink, SplitSink, ZmqSink
 
+LISTENERS_S = 1.0
 SEND_WAIT_S = 5.0
 """Faster than the real cadence the simulator waits so long for a slow receiver; detectors never wait."""
 
@@ -95,6 +96,8 @@ def simulate(
             with console.status("waiting for a receiver"):
                 while not stop.is_set() and not sink.wait_for_receiver(0.2):
                     pass
+                # Events of the first instant come once; whoever connects with the first receiver shall hear them too.
+                stop.wait(LISTENERS_S)
         run(simulator, out, SystemClock(), stop, chosen.speed or None, counters)
     say(f"{counters.reads} reads sent, {counters.late} late (at worst by {counters.worst_lag_s:.2f} s)")
 
