@@ -26,7 +26,7 @@ from rtcal.config import Settings
 from rtcal.errors import UsageError
 from rtcal.refmake.plots import check_plot
 from rtcal.spectrograph.arc import ArcSettings, ArcSolution, Spectra, solve
-from rtcal.spectrograph.arcfile import read_arc, read_traces, write_arc
+from rtcal.spectrograph.arcfile import read_arc, read_solution, read_traces, write_arc
 from rtcal.spectrograph.arcframes import ArcFrame, load_frames, load_spectra, spectra_of
 from rtcal.spectrograph.arcplot import plot_residuals
 from rtcal.spectrograph.linelists import LineList, Medium, lamp_lines, read_lines
@@ -60,7 +60,8 @@ def solve_(
     ] = None,
     medium: Annotated[str, typer.Option("--medium", help="Wavelengths of --lines: auto, air or vacuum.")] = "auto",
     traces: Annotated[
-        Path | None, typer.Option("--traces", metavar="FILE", help="File with a table TRACES, e.g. an older arc.")
+        Path | None,
+        typer.Option("--traces", metavar="FILE", help="File with a table TRACES; an older arc is a first guess too."),
     ] = None,
     flat: Annotated[
         Path | None, typer.Option("--flat", metavar="FILE", help="Reduced flat to find spectra in.")
@@ -107,7 +108,8 @@ def solve_(
     _warn_of_lamps(header, elements)
     with progress_bar() as progress:
         task = progress.add_task("traces", total=len(where))
-        solution = solve(arcs, listed, wave_range, how, lambda done, _: progress.update(task, completed=done))
+        known = read_solution(traces) if traces is not None else []
+        solution = solve(arcs, listed, wave_range, how, lambda done, _: progress.update(task, completed=done), known)
     history = [f"from {path.name}" for path in inputs] + [f"lines: {lines.name if lines else 'own tables'}"]
     write_arc(
         out, solution, where, shape, header, elements, start, history, pedigree=pedigree.upper(), overwrite=overwrite

@@ -17,7 +17,20 @@ from numpy.typing import NDArray
 from rtcal.errors import RtcalError
 from rtcal.kernels import lines as kernel
 from rtcal.spectrograph.linelists import Floats, LineList, lamp_lines
-from rtcal.spectrograph.matching import ACCEPT_PX, Detected, Limits, Matched, linear_guess, match, to_u
+from rtcal.spectrograph.matching import (
+    ACCEPT_PX,
+    BLEND_FWHM,
+    Detected,
+    Limits,
+    Matched,
+    blended,
+    identify,
+    linear_guess,
+    match,
+    polish,
+    to_u,
+    visible,
+)
 from streams.lamps import LAMPS
 
 LIGHT_KM_S: Final = 299_792.458
@@ -27,6 +40,7 @@ _PILOTS: Final = 12
 _SAMPLE: Final = 40
 _SAME_LINE_PX: Final = 1.0
 _STRANGER_SIGMA: Final = 3.0
+_LEAST_TOGETHER: Final = 0.25
 _FEWEST_PILOT_LINES: Final = 4
 
 
@@ -183,6 +197,7 @@ def solve(
     range_um: tuple[float, float],
     settings: ArcSettings,
     progress: Callable[[int, int], None] = lambda _done, _all: None,
+    known: Sequence[Floats | None] = (),
 ) -> ArcSolution:
     """Solve all traces of an arc.
 
@@ -199,6 +214,9 @@ def solve(
         The table `[arc]`.
     progress
         Called with the traces done and their number.
+    known
+        An older solution of each trace, Chebyshev series over its pixels, None where it had failed: all lines
+        together then tell how far it has moved, and `range_um` only which lines are looked at. Empty: there is none.
 
     Raises
     ------
@@ -208,6 +226,8 @@ def solve(
     spectra = arcs[0]
     found = detect(arcs, settings)
     near = _nearby(listed, range_um, settings)
+    if any(series is not None for series in known):
+        return _solve_again(found, near, spectra, settings, known, progress)
     master = _master(found, near, spectra.length, range_um, settings)
     limits = Limits(max(settings.stagger_px, settings.shift_px), 0.004, 2.0, 6)
 
@@ -224,6 +244,96 @@ def solve(
     if settings.neighbours:
         traces = share_with_neighbours(traces, spectra.place, settings.neighbours)
     return ArcSolution(tuple(traces), near, order)
+
+
+def _solve_again(
+    found: Sequence[Detected],
+    listed: LineList,
+    spectra: Spectra,
+    settings: ArcSettings,
+    known: Sequence[Floats | None],
+    progress: Callable[[int, int], None],
+) -> ArcSolution:
+    """Solve from an older solution of each trace, moved by what all lines together say."""
+    seen = visible(listed, _all_lines(found))
+    starts = [
+        None if series is None else _start(series, float(spectra.length[index] - 1))
+        for index, series in enumerate(known)
+    ]
+    shift_px = _common_shift(found, seen, starts, settings)
+    order = settings.order or max(1, int(np.median([series.size for series in known if series is not None])) - 1)
+    traces: list[TraceSolution] = []
+    for index, (lines, start) in enumerate(zip(found, starts, strict=True)):
+        traces.append(_again(lines, seen, start, shift_px, order, settings))
+        progress(index + 1, len(found))
+    if any(trace.status == "OK" for trace in traces):
+        traces = _rescue(traces, seen, spectra, settings)
+    if settings.neighbours:
+        traces = share_with_neighbours(traces, spectra.place, settings.neighbours)
+    return ArcSolution(tuple(traces), seen, order)
+
+
+def _start(series: Floats, last_px: float) -> Matched:
+    nothing = np.empty(0, np.int64)
+    return Matched(series, 0.0, last_px, nothing, np.empty(0), np.empty(0, bool), np.inf, 0.0)
+
+
+def _all_lines(found: Sequence[Detected]) -> Detected:
+    return Detected(**{name: np.concatenate([vars(one)[name] for one in found]) for name in vars(found[0])})
+
+
+def _common_shift(
+    found: Sequence[Detected], listed: LineList, starts: Sequence[Matched | None], settings: ArcSettings
+) -> float:
+    """Return the shift [px] that brings most lines of all traces onto the list.
+
+    Raises
+    ------
+    ArcError
+        If it brings hardly any.
+    """
+    away: list[Floats] = []
+    for lines, start in zip(found, starts, strict=True):
+        if start is not None and lines.usable.any():
+            x = lines.x[lines.usable]
+            gaps = listed.wavelength_um[None, :] - start.wavelengths(x)[:, None]
+            away.append((gaps / start.dispersion(x)[:, None]).ravel())
+    gaps_px = np.concatenate(away) if away else np.empty(0)
+    grid = np.arange(-settings.shift_px, settings.shift_px + 0.25, 0.25)
+    near = [float(np.clip(1 - np.abs(gaps_px - shift), 0, None).sum()) for shift in grid]
+    total = sum(int(lines.usable.sum()) for lines in found)
+    if not total:
+        raise ArcError(f"no usable lines found in {len(found)} spectra; was the lamp on?")
+    if max(near) < _LEAST_TOGETHER * total:
+        raise ArcError(
+            f"of {total} usable lines in {len(found)} spectra hardly any falls onto the list after any shift of the "
+            f"older solution by up to {settings.shift_px:g} px: check --lamps, and that --traces is of this mode"
+        )
+    return float(grid[int(np.argmax(near))])
+
+
+def _again(
+    lines: Detected, listed: LineList, start: Matched | None, shift_px: float, order: int, settings: ArcSettings
+) -> TraceSolution:
+    usable = int(lines.usable.sum())
+    if start is None:
+        return TraceSolution("FAILED", "it had failed in the older solution too", lines, None)
+    if usable == 0:
+        return TraceSolution("FAILED", "no lines", lines, None)
+    um_per_px = float(start.dispersion(np.array([start.last_px / 2]))[0])
+    moved = start.coefficients.copy()
+    moved[0] += shift_px * um_per_px
+    start = replace(start, coefficients=moved)
+    close = identify(lines, listed, start, 1.5, min(order, 1), hold=True)
+    fitted = polish(lines, listed, close, order) if close is not None and close.count >= order + 3 else None
+    if fitted is None and usable >= order + 3:  # blends may still tell where the others are
+        fitted = match(lines, listed, moved, (0.0, start.last_px), Limits(2.0, 0.002, 1.0, 4), order)
+    if fitted is not None and fitted.rms_px <= settings.max_rms_px:
+        return TraceSolution("OK", "", lines, fitted)
+    shifted = _shift_and_scale(lines, listed, start, 1.5)
+    if shifted is None:
+        return TraceSolution("FAILED", f"{usable} usable lines, too few on the list", lines, None)
+    return TraceSolution("SHIFTED", f"{shifted.count} lines: shape of the older solution", lines, shifted)
 
 
 def _detected(rows: Floats) -> Detected:
@@ -374,7 +484,7 @@ def _rescue(
         raise ArcError(f"none of {len(traces)} traces has a fit better than {settings.max_rms_px:g} px")
     out = list(traces)
     for index, trace in enumerate(traces):
-        if trace.status == "OK":
+        if trace.status != "FAILED":
             continue
         if not trace.found.usable.any():
             out[index] = replace(trace, reason=trace.reason or "no lines")
@@ -422,7 +532,7 @@ def _shift_and_scale(found: Detected, listed: LineList, shape: Matched, reach_px
     if best is None:
         return None
     moved, (lines, which), away = best
-    if lines.size < (1 if reach_px <= 2 else 3) or lines.size < 0.6 * usable.size:
+    if lines.size < (1 if reach_px <= 2 else 3) or lines.size < 0.4 * usable.size:
         return None
     u = to_u(found.x[lines], moved.first_px, moved.last_px)
     terms = 1 if lines.size >= 3 and np.ptp(u) > 0.5 else 0
@@ -448,9 +558,12 @@ def _shift_and_scale(found: Detected, listed: LineList, shape: Matched, reach_px
 def _nearest(
     moved: Matched, found: Detected, listed: LineList, tolerance_um: float, usable: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pair lines with the strongest of the list within a tolerance."""
-    strong = listed.intensity >= 0.02 * listed.intensity.max()
-    choices = np.flatnonzero(strong)
+    """Pair lines with the strong ones of the list within a tolerance; lines that may be blends are left out."""
+    sigma_um = float(np.median(found.sigma_px[usable])) * tolerance_um
+    clear = ~blended(listed, BLEND_FWHM * _FWHM * sigma_um)
+    choices = np.flatnonzero(clear & (listed.intensity >= 0.02 * listed.intensity.max()))
+    if choices.size == 0:
+        return usable[:0], choices
     predicted = moved.wavelengths(found.x[usable])
     index = np.abs(listed.wavelength_um[choices] - predicted[:, None]).argmin(axis=1)
     near = np.abs(listed.wavelength_um[choices[index]] - predicted) < tolerance_um

@@ -192,6 +192,16 @@ def read_traces(path: Path) -> Traces:
         return from_columns({name: np.array(table[name]) for name in table.names})
 
 
+def read_solution(path: Path) -> list[Floats | None]:
+    """Read the wavelengths of a table TRACES: a series for each trace, None where it failed; empty if it has none."""
+    with open_fits(path) as hdus, guarded(path):
+        table = hdus["TRACES"].data
+        if "WAVECOEF" not in table.names:
+            return []
+        series = np.array(table["WAVECOEF"], np.float64)
+    return [one if np.isfinite(one).all() else None for one in series]
+
+
 def trace_table(traces: Traces) -> fits.BinTableHDU:
     """Return a table TRACES of where spectra lie, without wavelengths."""
     return fits.BinTableHDU.from_columns(_place_columns(traces), name="TRACES")

