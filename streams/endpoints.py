@@ -1,6 +1,7 @@
-"""The table [streams]: which socket is where, and what is spoken on it."""
+"""The table [streams]: which socket or ring is where, and what is spoken on it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -11,18 +12,21 @@ from streams.array_1_0 import Array10Settings
 from streams.errors import EndpointError
 from streams.merging import MergedSource
 from streams.messages import Message
-from streams.sinks import ZmqSink
+from streams.ring import RingSink, RingSource
+from streams.ring_file import SCHEME
+from streams.sinks import PartsSink, ZmqSink
 from streams.sockets import ZmqContext
-from streams.sources import Decode, ZmqSource
+from streams.sources import Decode, PolledSource, ZmqSource
 
 Endpoint = Annotated[str, Meta(min_length=1, pattern=r"^(tcp|ipc|inproc)://")]
+ReadsEndpoint = Annotated[str, Meta(min_length=1, pattern=r"^((tcp|ipc|inproc)://|shm://[A-Za-z0-9_+-]{1,64}\Z)")]
 HighWater = Annotated[int, Meta(ge=1, le=1_000_000)]
 
 
 class StreamsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Table [streams]; `config.toml` says what each key means."""
 
-    reads: Endpoint | Annotated[list[Endpoint], Meta(min_length=1)]
+    reads: ReadsEndpoint | Annotated[list[ReadsEndpoint], Meta(min_length=1)]
     frames: Endpoint
     previews: Endpoint
     # Not Literal[""] in the union: msgspec 0.22 then crashes at the interpreter's end.
@@ -33,7 +37,13 @@ class StreamsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     receive_high_water: HighWater
     telemetry_high_water: HighWater
     send_high_water: HighWater
+    ring_mb: Annotated[int, Meta(ge=1, le=65536)]
     array_1_0: Array10Settings
+
+    @property
+    def reads_endpoints(self) -> list[str]:
+        """The endpoints of the reads, as a list in any case."""
+        return [self.reads] if isinstance(self.reads, str) else self.reads
 
     @property
     def decode(self) -> Decode:
@@ -60,25 +70,42 @@ def _either(decode: Decode) -> Decode:
 
 def open_reads(settings: StreamsSettings, zmq_context: ZmqContext | None = None) -> MergedSource:
     """Open the receiver's end of `reads` and of `telemetry`: reads and events."""
-    reads = ZmqSource(
-        settings.reads,
-        pattern=settings.pattern,
-        bind=settings.bind_reads,
-        high_water=settings.receive_high_water,
-        decode=settings.decode,
-        zmq_context=zmq_context,
-    )
-    if not settings.telemetry:
-        return MergedSource(reads)
-    try:
+    with ExitStack() as stack:
+        reads: list[PolledSource] = []
+        for source in _reads_sources(settings, zmq_context):
+            reads.append(stack.enter_context(source))
         high_water = settings.telemetry_high_water
-        return MergedSource(
-            reads,
-            ZmqSource(settings.telemetry, pattern="sub", bind=False, high_water=high_water, zmq_context=zmq_context),
+        events = (
+            ZmqSource(settings.telemetry, pattern="sub", bind=False, high_water=high_water, zmq_context=zmq_context)
+            if settings.telemetry
+            else None
         )
-    except EndpointError:
-        reads.close()
-        raise
+        stack.pop_all()
+        return MergedSource(reads, events)
+
+
+def _reads_sources(settings: StreamsSettings, zmq_context: ZmqContext | None) -> Iterator[PolledSource]:
+    """Open the sources of reads, one after another: a socket for all endpoints of ZeroMQ, and each ring."""
+    rings = [endpoint for endpoint in settings.reads_endpoints if endpoint.startswith(SCHEME)]
+    sockets = [endpoint for endpoint in settings.reads_endpoints if endpoint not in rings]
+    if sockets:
+        yield ZmqSource(
+            sockets,
+            pattern=settings.pattern,
+            bind=settings.bind_reads,
+            high_water=settings.receive_high_water,
+            decode=settings.decode,
+            zmq_context=zmq_context,
+        )
+    for endpoint in rings:
+        _check_ring_settings(settings, endpoint)
+        yield RingSource(endpoint, decode=settings.decode)
+
+
+def _check_ring_settings(settings: StreamsSettings, endpoint: str) -> None:
+    """Refuse what a ring cannot do: its publisher makes it, and every reader gets every message."""
+    if settings.bind_reads or settings.pattern != "sub":
+        raise EndpointError(f'{endpoint}: a ring goes with pattern = "sub" and bind_reads = false in [streams]')
 
 
 def open_telemetry_sink(settings: StreamsSettings, zmq_context: ZmqContext | None = None) -> ZmqSink:
@@ -95,13 +122,17 @@ def open_telemetry_sink(settings: StreamsSettings, zmq_context: ZmqContext | Non
     return ZmqSink(endpoint, pattern="pub", high_water=settings.telemetry_high_water, zmq_context=zmq_context)
 
 
-def open_reads_sink(settings: StreamsSettings, wait_s: float = 0.0, zmq_context: ZmqContext | None = None) -> ZmqSink:
+def open_reads_sink(settings: StreamsSettings, wait_s: float = 0.0, zmq_context: ZmqContext | None = None) -> PartsSink:
     """Open the publisher's end of `reads` (of the first, if there are several), for a simulator or a replay.
 
     `wait_s` is the longest time that a send waits for a slow receiver (`ZmqSink`).
     """
+    endpoint = settings.reads_endpoints[0]
+    if endpoint.startswith(SCHEME):
+        _check_ring_settings(settings, endpoint)
+        return RingSink(endpoint, capacity=settings.ring_mb << 20, wait_s=wait_s)
     return ZmqSink(
-        settings.reads if isinstance(settings.reads, str) else settings.reads[0],
+        endpoint,
         pattern="pub" if settings.pattern == "sub" else "push",
         bind=not settings.bind_reads,
         high_water=settings.send_high_water,

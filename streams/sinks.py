@@ -30,6 +30,34 @@ class Sink(Protocol):
         ...
 
 
+class PartsSink(Sink, Protocol):
+    """A sink of reads: a socket or a ring."""
+
+    @property
+    def endpoint(self) -> str:
+        """Where it publishes."""
+        ...
+
+    @property
+    def counters(self) -> Counter[str]:
+        """`sent` and `dropped`."""
+        ...
+
+    def send_parts(self, parts: Sequence[Any]) -> bool:
+        """Send parts that are encoded already; False if they were dropped."""
+        ...
+
+    def wait_for_receiver(self, timeout_s: float) -> bool:
+        """Wait at most `timeout_s` until somebody listens."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
 class SplitSink:
     """Telemetry to one sink, everything else to another: a flood of events costs no read its place.
 

@@ -55,6 +55,24 @@ class Source(Protocol):
     ) -> None: ...
 
 
+class PolledSource(Source, Protocol):
+    """A source with a socket that can be waited for together with others."""
+
+    @property
+    def endpoint(self) -> str:
+        """Where it listens."""
+        ...
+
+    @property
+    def socket(self) -> ZmqSocket:
+        """Readable when something has come."""
+        ...
+
+    def receive_parts(self, timeout_s: float) -> Sequence[Any] | None:
+        """Return the parts of the next message, undecoded, or None if none came in time."""
+        ...
+
+
 class ZmqSource:
     """Messages from ZeroMQ publishers.
 
@@ -132,14 +150,7 @@ class ZmqSource:
 
     def receive(self, timeout_s: float) -> Message | None:
         """Wait at most `timeout_s` for a message; None if none came or it could not be believed."""
-        parts = self.receive_parts(timeout_s)
-        if parts is None:
-            return None
-        try:
-            return self._decode(parts)
-        except WireError as error:
-            self._reject(error)
-            return None
+        return believe(self.receive_parts(timeout_s), self._decode, self.counters, self.endpoint)
 
     def receive_parts(self, timeout_s: float) -> list[zmq.Frame] | None:
         """Wait at most `timeout_s` for a message and return its parts as they came, undecoded."""
@@ -158,7 +169,8 @@ class ZmqSource:
             parts.append(part)
         self.counters["received"] += 1
         if surplus:
-            self._reject(WireError("parts", f"{MAX_PARTS + surplus} parts, at most {MAX_PARTS} are taken"))
+            error = WireError("parts", f"{MAX_PARTS + surplus} parts, at most {MAX_PARTS} are taken")
+            count_rejected(self.counters, error, self.endpoint)
             return None
         return parts
 
@@ -176,8 +188,16 @@ class ZmqSource:
     ) -> None:
         self.close()
 
-    def _reject(self, error: WireError) -> None:
-        count_rejected(self.counters, error, self.endpoint)
+
+def believe(parts: Sequence[Any] | None, decode: Decode, counters: Counter[str], where: str) -> Message | None:
+    """Decode what was received; None if it was nothing or cannot be believed, which is counted."""
+    if parts is None:
+        return None
+    try:
+        return decode(parts)
+    except WireError as error:
+        count_rejected(counters, error, where)
+        return None
 
 
 def count_rejected(counters: Counter[str], error: WireError, where: str) -> None:

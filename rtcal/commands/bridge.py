@@ -95,7 +95,7 @@ def _publish(settings: Settings, stop: threading.Event) -> None:
 
     streams, publisher = settings.streams, csw_publisher(settings)
     previews = ZmqSource(streams.previews, pattern="sub", bind=False, high_water=HELD)
-    with MergedSource(previews, ZmqSource(streams.frames, pattern="sub", bind=False, high_water=HELD)) as source:
+    with MergedSource([previews], ZmqSource(streams.frames, pattern="sub", bind=False, high_water=HELD)) as source:
         tell(source, publisher, stop)
     publisher.close()
 

@@ -18,7 +18,7 @@ from streams.simulator import ExposureTruth, RunCounters, Simulator, run
 from streams.simulator.faults import parse_fault
 from streams.simulator.references import write_references
 from streams.simulator.truth_files import write_truth
-from streams.sinks import Sink, SplitSink, ZmqSink
+from streams.sinks import Sink, SplitSink
 
 LISTENERS_S = 1.0
 SEND_WAIT_S = 5.0
@@ -102,7 +102,7 @@ def simulate(
     say(f"{counters.reads} reads sent, {counters.late} late (at worst by {counters.worst_lag_s:.2f} s)")
 
 
-def _with_events(sink: ZmqSink, settings: Settings, stack: ExitStack, *, to_csw: bool) -> Sink:
+def _with_events(sink: Sink, settings: Settings, stack: ExitStack, *, to_csw: bool) -> Sink:
     """Return the sink of reads, and where events have a place of their own, one that sends them there."""
     if to_csw:
         publisher = csw_publisher(settings)

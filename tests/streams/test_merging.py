@@ -28,7 +28,7 @@ def merged() -> Iterator[tuple[ZmqSink, ZmqSink, MergedSource]]:
     ):
         reads = ZmqSource(reads_out.endpoint, pattern="sub", bind=False, high_water=100)
         events = ZmqSource(events_out.endpoint, pattern="sub", bind=False, high_water=100)
-        with MergedSource(reads, events) as source:
+        with MergedSource([reads], events) as source:
             assert reads_out.wait_for_receiver(WAIT_S)
             assert events_out.wait_for_receiver(WAIT_S)
             yield reads_out, events_out, source
@@ -40,7 +40,7 @@ def test_a_read_that_is_there_comes_before_events_that_wait() -> None:
             events_out.send(SAMPLES["telemetry"])
         assert isinstance(source.receive(WAIT_S), Telemetry)
         reads_out.send(make_read(0))
-        assert source._reads.socket.poll(1000 * WAIT_S)
+        assert source._reads[0].socket.poll(1000 * WAIT_S)
         assert isinstance(source.receive(WAIT_S), Read)
         assert isinstance(source.receive(WAIT_S), Telemetry)
 
