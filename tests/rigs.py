@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from streams import wire
 from streams.clock import SystemClock
 from streams.messages import Frame, Message, Preview, Status
 from streams.recording import Recorder
+from streams.ring import RingSink, RingSource
 from streams.sinks import ZmqSink
 from streams.sources import Source, ZmqSource
 from tests.fakes import FakeClock
@@ -126,6 +128,20 @@ def published_reads(high_water: int = 1000) -> Iterator[tuple[ZmqSink, ZmqSource
     ):
         assert sink.wait_for_receiver(WAIT_S)
         yield sink, source
+
+
+@contextmanager
+def ring_reads() -> Iterator[tuple[RingSink, RingSource]]:
+    """Yield the same by a ring in shared memory, which is shorter than a ramp."""
+    endpoint = ring_endpoint()
+    with RingSink(endpoint, capacity=1 << 20, wait_s=WAIT_S) as sink, RingSource(endpoint) as source:
+        assert sink.wait_for_receiver(WAIT_S)
+        yield sink, source
+
+
+def ring_endpoint() -> str:
+    """Return the endpoint of a ring that nobody else has."""
+    return f"shm://test-{uuid.uuid4().hex[:12]}"
 
 
 def parts_of(message: Message) -> list[bytes]:

@@ -95,7 +95,7 @@ def replay(
         typer.Argument(metavar="INPUT...", help="A recording (.mcap), or FITS reads.", show_default=False),
     ],
     config: ConfigOption = None,
-    to: Annotated[str | None, typer.Option(help="Endpoint to publish at.")] = None,
+    to: Annotated[str | None, typer.Option(help="Endpoint to publish at; shm://NAME: by shared memory.")] = None,
     speed: Annotated[str, typer.Option(help="1: as it was; N: N times faster; max: as fast as possible.")] = "1",
     loop: Annotated[
         bool, typer.Option("--loop", help="Go on from the start, as new exposures, until stopped.")

@@ -21,7 +21,7 @@ from streams.heap import keep_heap
 
 def run(
     config: ConfigOption = None,
-    reads: Annotated[str | None, typer.Option(help="Endpoint of the reads, e.g. tcp://127.0.0.1:5550.")] = None,
+    reads: Annotated[str | None, typer.Option(help="Endpoint of the reads, e.g. tcp://127.0.0.1:5550, or shm://NAME on the same host.")] = None,
     frames: Annotated[str | None, typer.Option(help="Endpoint for the frames.")] = None,
     previews: Annotated[str | None, typer.Option(help="Endpoint for previews and the heartbeat.")] = None,
     telemetry: Annotated[str | None, typer.Option(help="Endpoint of the telemetry; an empty one: none.")] = None,
@@ -40,6 +40,8 @@ def run(
         rtcal run
 
         rtcal run --config night.toml --write frames
+
+        rtcal run --reads shm://iris
 
         rtcal run --override dark=dark.fits --override sky=N/A --mode utr
     """

@@ -16,7 +16,7 @@ from streams.sinks import ZmqSink
 from streams.sources import ZmqSource
 from tests.fakes import ramp_reads
 from tests.fits_ramps import write_ramp
-from tests.rigs import PROCESS_S, ROOT, WAIT_S, parts_of, quiet_environment, rtcal, write_recording
+from tests.rigs import PROCESS_S, ROOT, WAIT_S, parts_of, quiet_environment, ring_endpoint, rtcal, write_recording
 from tests.samples import SAMPLES
 
 SYSTEM_CHOSEN = "tcp://127.0.0.1:0"
@@ -120,6 +120,24 @@ def test_fits_reads_are_replayed_as_the_stream_that_they_were(tmp_path, settings
         running.communicate(timeout=PROCESS_S)
     assert running.returncode == 0
     assert came == expected
+
+
+def test_a_replay_through_shared_memory_is_recorded_bit_for_bit(tmp_path):
+    path, out, ring = tmp_path / "night.mcap", tmp_path / "again.mcap", ring_endpoint()
+    write_recording(path, [SAMPLES["observe"], *READS, SAMPLES["telemetry"]])
+    with process("record", out, "--reads", ring) as recording:
+        assert said(recording, "recording ") == f"recording {ring} to {out}"
+        done = rtcal("replay", path, "--to", ring, "--speed", "max")
+        assert (done.returncode, done.stderr.splitlines()) == (
+            0,
+            [f"replaying {path} at {ring}", f"{len(READS) + 2} messages sent"],
+        )
+        recorded_until(out, len(READS) + 2)
+        recording.send_signal(signal.SIGTERM)
+        recording.communicate(timeout=PROCESS_S)
+    assert [[bytes(part) for part in parts] for _, parts in RecordingReader(out)] == [
+        [bytes(part) for part in parts] for _, parts in RecordingReader(path)
+    ]
 
 
 def test_a_recording_is_replayed_alone(tmp_path):

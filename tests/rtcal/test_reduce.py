@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -22,11 +23,11 @@ from streams.playback import RecordingReader, RecordingSource
 from streams.recording import Recorder, record
 from streams.replay import Pacer, replay
 from streams.simulator import Simulator, write_references
-from streams.sinks import ZmqSink
+from streams.sinks import PartsSink, ZmqSink
 from streams.sources import Source, ZmqSource
 from tests.data import shared_data
 from tests.fakes import READ_HEADER, FakeClock, FixedReferences, ListSource, ramp_reads
-from tests.rigs import WAIT_S, published_reads, running, settings_with
+from tests.rigs import WAIT_S, published_reads, ring_reads, running, settings_with
 from tests.samples import same
 from tests.simulated import simulated
 
@@ -130,9 +131,11 @@ class Run:
         store.preload()
         return store
 
-    def live(self, name: str, publish: Callable[[ZmqSink], object], recording: Path | None = None) -> list[Frame]:
+    def live(
+        self, name: str, publish: Callable[[Any], object], recording: Path | None = None, way: Any = published_reads
+    ) -> list[Frame]:
         """Run a daemon on sockets while `publish` sends, record beside it what it hears; return its frames."""
-        with published_reads() as (sink, source):
+        with way() as (sink, source):
             beside = nullcontext() if recording is None else recorded(sink, recording, len(self.messages))
             with running(self.settings(name), self.references(), source) as rig, beside:
                 publish(sink)
@@ -212,15 +215,16 @@ def test_live_frames_are_calibrated_with_every_reference(simulation):
         assert {name for name, status in statuses.items() if status == "OK"} >= {"dark", "badpix", "sky", "flat"}
 
 
-def test_a_replay_at_full_speed_gives_the_same_files_as_live(simulation):
+@pytest.mark.parametrize(("name", "way"), [("replayed", published_reads), ("by_ring", ring_reads)])
+def test_a_replay_at_full_speed_gives_the_same_files_as_live(simulation, name, way):
     reader = RecordingReader(simulation.folder / "night.mcap")
 
-    def publish(sink: ZmqSink) -> None:
+    def publish(sink: PartsSink) -> None:
         pacer = Pacer(None, SystemClock(), threading.Event())
         assert replay(reader, sink.send_parts, pacer) == len(simulation.messages)
 
-    simulation.live("replayed", publish)
-    assert simulation.files("replayed") == simulation.files("live")
+    simulation.live(name, publish, way=way)
+    assert simulation.files(name) == simulation.files("live")
 
 
 def test_offline_reduction_of_the_recording_gives_the_same_files_as_live(simulation):

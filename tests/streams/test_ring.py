@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import uuid
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -21,7 +20,7 @@ from streams.messages import Read
 from streams.ring import BELL, RingSink, RingSource
 from streams.ring_file import DATA_AT, Bell, bell_of, path_of
 from tests.hostile import HOSTILE, Hostile
-from tests.rigs import ROOT, WAIT_S, parts_of
+from tests.rigs import ROOT, WAIT_S, parts_of, ring_endpoint
 from tests.samples import SAMPLES, make_read, same
 
 MIB = 1 << 20
@@ -31,7 +30,7 @@ PIXELS = np.random.default_rng(3).integers(0, 65535, (128, 256)).astype("<u2")  
 @pytest.fixture
 def name() -> Iterator[str]:
     """Return an endpoint of its own; nothing of it may be left."""
-    endpoint = f"shm://test-{uuid.uuid4().hex[:12]}"
+    endpoint = ring_endpoint()
     yield endpoint
     left = [path for path in (path_of(endpoint), bell_of(path_of(endpoint))) if path.exists()]
     for path in left:
@@ -398,7 +397,7 @@ def test_a_doorbell_that_cannot_be_made_gives_the_ring_back(name: str) -> None:
 
 
 def test_a_reader_waits_asleep() -> None:
-    endpoint = f"shm://test-{uuid.uuid4().hex[:12]}"
+    endpoint = ring_endpoint()
     with RingSource(endpoint) as source:
         poller = zmq.Poller()
         poller.register(source.socket, zmq.POLLIN)

@@ -1,3 +1,4 @@
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -6,8 +7,9 @@ from msgspec import Meta, Struct
 
 from streams.array_1_0 import Array10Settings
 from streams.endpoints import StreamsSettings, open_reads, open_reads_sink
-from streams.errors import SettingsError
+from streams.errors import EndpointError, SettingsError
 from streams.settings import load, shipped_config
+from tests.rigs import ring_endpoint
 from tests.samples import make_read
 
 
@@ -99,6 +101,10 @@ def test_a_key_that_does_not_exist_is_named_with_its_line_and_the_nearest(
         ("[streams]\nsend_high_water = true\n", ":2: streams.send_high_water: Expected `int`, got `bool`"),
         ("[streams]\nreads = []\n", ":2: streams.reads: Expected `array` of length >= 1"),
         ('[streams]\nreads = ["tcp://a:1", "b"]\n', ":2: streams.reads: Expected `str` matching regex"),
+        ('[streams]\nreads = "shm://a/../b"\n', ":2: streams.reads: Expected `str` matching regex"),
+        ('[streams]\nreads = "shm://"\n', ":2: streams.reads: Expected `str` matching regex"),
+        ('[streams]\nframes = "shm://a"\n', ":2: streams.frames: Expected `str` matching regex"),
+        ("[streams]\nring_mb = 0\n", ":2: streams.ring_mb: Expected `int` >= 1"),
         ("# all\nstreams = 3\n", ":2: streams: Expected `object`, got `int`"),
         ("[ramp]\nsaturation_fraction = nan\n", ":2: ramp.saturation_fraction: nan is no value"),
         ("[ramp]\nsaturation_fraction = inf\n", ":2: ramp.saturation_fraction: inf is no value"),
@@ -140,3 +146,37 @@ def test_the_settings_open_the_sockets_they_describe(user_file: Path) -> None:
             received = source.receive(10.0)
     assert received is not None
     assert received.header.sequence == 3
+
+
+def test_reads_come_by_rings_and_sockets_at_once() -> None:
+    rings = [ring_endpoint(), ring_endpoint()]
+    changes = {"ring_mb": 1, "telemetry": ""}
+    with ExitStack() as stack:
+        tcp = load(None, Settings, {"streams": changes | {"reads": "tcp://127.0.0.1:0"}}).streams
+        sinks = [stack.enter_context(open_reads_sink(tcp, wait_s=10.0))]
+        for endpoint in rings:
+            settings = load(None, Settings, {"streams": changes | {"reads": endpoint}}).streams
+            sinks.append(stack.enter_context(open_reads_sink(settings)))
+        endpoints = [sink.endpoint for sink in sinks]
+        assert endpoints[1:] == rings
+        settings = load(None, Settings, {"streams": changes | {"reads": endpoints}}).streams
+        source = stack.enter_context(open_reads(settings))
+        assert source.endpoint == endpoints[0]
+        for sink in sinks:
+            assert sink.wait_for_receiver(10.0)
+        for number in range(3):
+            for sink in sinks:
+                assert sink.send(make_read(number))
+        came = [source.receive(10.0) for _ in range(9)]
+        assert sorted(message.header.sequence for message in came if message) == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+        assert source.counters == {"received": 9}
+
+
+@pytest.mark.parametrize("change", [{"pattern": "pull"}, {"bind_reads": True}])
+def test_what_a_ring_cannot_do_is_said(change: dict[str, object]) -> None:
+    settings = load(None, Settings, {"streams": {"reads": ["tcp://127.0.0.1:0", ring_endpoint()], **change}}).streams
+    with pytest.raises(EndpointError, match='a ring goes with pattern = "sub" and bind_reads = false'):
+        open_reads(settings)
+    settings = load(None, Settings, {"streams": {"reads": ring_endpoint(), **change}}).streams
+    with pytest.raises(EndpointError, match='a ring goes with pattern = "sub" and bind_reads = false'):
+        open_reads_sink(settings)
