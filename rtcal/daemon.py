@@ -168,15 +168,15 @@ class Daemon:
         return max(LEAST_STOP_S, deadline_s - self._clock.monotonic_s())
 
     def _drain(self, until_s: float) -> None:
-        """Take what has arrived until nothing comes; a message that is refused is not the end."""
-        received = self._source.counters["received"]
+        """Take what has arrived until nothing comes; one that is refused or lost is not the end."""
+        seen = self._source.counters.total()
         while self._clock.monotonic_s() < until_s:
             message = self._source.receive(RECEIVE_S)
             if message is not None:
                 self._route(message)
-            elif self._source.counters["received"] == received:
+            elif self._source.counters.total() == seen:
                 return
-            received = self._source.counters["received"]
+            seen = self._source.counters.total()
 
     def _route(self, message: Message) -> None:
         """Give a message to whom it concerns; the first read of a detector makes its worker."""

@@ -214,15 +214,14 @@ class RingSource:
 
     def receive_parts(self, timeout_s: float) -> list[memoryview] | None:
         """Wait at most `timeout_s` for a message and return its parts, undecoded; what was overtaken is passed over."""
-        if not self.socket.poll(max(0, math.ceil(timeout_s * 1000))):
-            return None
+        until_s = time.monotonic() + timeout_s
         for _ in range(BELLS_PER_CALL):
-            try:
-                note = self.socket.recv(zmq.NOBLOCK)
-            except zmq.Again:
+            if not self.socket.poll(math.ceil(max(0.0, until_s - time.monotonic()) * 1000)):
                 return None
             try:
-                parts = self._fetch(note)
+                parts = self._fetch(self.socket.recv(zmq.NOBLOCK))
+            except zmq.Again:
+                continue
             except WireError as error:
                 self.counters["received"] += 1
                 count_rejected(self.counters, error, self.endpoint)

@@ -21,7 +21,10 @@ from streams.heap import keep_heap
 
 def run(
     config: ConfigOption = None,
-    reads: Annotated[str | None, typer.Option(help="Endpoint of the reads, e.g. tcp://127.0.0.1:5550, or shm://NAME on the same host.")] = None,
+    reads: Annotated[
+        str | None,
+        typer.Option(help="Endpoint of the reads, e.g. tcp://127.0.0.1:5550, or shm://NAME on the same host."),
+    ] = None,
     frames: Annotated[str | None, typer.Option(help="Endpoint for the frames.")] = None,
     previews: Annotated[str | None, typer.Option(help="Endpoint for previews and the heartbeat.")] = None,
     telemetry: Annotated[str | None, typer.Option(help="Endpoint of the telemetry; an empty one: none.")] = None,

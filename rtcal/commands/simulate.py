@@ -27,7 +27,9 @@ SEND_WAIT_S = 5.0
 
 def simulate(
     config: ConfigOption = None,
-    to: Annotated[str | None, typer.Option(help="Endpoint to publish at, e.g. tcp://127.0.0.1:5550, or shm://NAME for this host.")] = None,
+    to: Annotated[
+        str | None, typer.Option(help="Endpoint to publish at, e.g. tcp://127.0.0.1:5550, or shm://NAME for this host.")
+    ] = None,
     detectors: Annotated[str | None, typer.Option(help="Names, by commas: IMG1,IMG2,IMG3,IMG4,IFS.")] = None,
     size: Annotated[int | None, typer.Option(help="Pixels on a side, 256 to 4096.")] = None,
     speed: Annotated[float | None, typer.Option(help="1: real cadence; N: N times faster; 0: unpaced.")] = None,
