@@ -1,5 +1,6 @@
 """Limits from a dated file, watched on every frame: raised with hysteresis, acknowledged by a person."""
 
+import threading
 import tomllib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -111,20 +112,22 @@ class Alarm:
 
 @dataclass
 class Alarms:
-    """All limits of all detectors; only the thread that feeds frames and `acknowledge` change it."""
+    """All limits of all detectors; frames come on one thread, acknowledgements on another."""
 
     sets: list[tuple[int, list[Limit]]]
     _known: dict[str, Alarm] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def watch(self, header: FrameHeader) -> None:
         """Look at the numbers of a frame."""
         values = quantities(header)
-        for limit in self._limits(header.time_ns):
-            value = values.get(limit.quantity)
-            if limit.detector in ("*", header.detector) and value is not None:
-                alarm = self._known.get(f"{limit.name}/{header.detector}") or Alarm(limit, header.detector)
-                alarm = replace(alarm, limit=limit).seen(value, header.time_ns)
-                self._known[alarm.key] = alarm
+        with self._lock:
+            for limit in self._limits(header.time_ns):
+                value = values.get(limit.quantity)
+                if limit.detector in ("*", header.detector) and value is not None:
+                    alarm = self._known.get(f"{limit.name}/{header.detector}") or Alarm(limit, header.detector)
+                    alarm = replace(alarm, limit=limit).seen(value, header.time_ns)
+                    self._known[alarm.key] = alarm
 
     def _limits(self, time_ns: int) -> list[Limit]:
         holding = [limits for since_ns, limits in self.sets if since_ns <= time_ns]
@@ -132,15 +135,17 @@ class Alarms:
 
     def acknowledge(self, key: str, now_ns: int) -> bool:
         """Note that a person has seen an alarm; False if it is not raised."""
-        alarm = self._known.get(key)
-        if alarm is None or alarm.since_ns is None:
-            return False
-        self._known[key] = replace(alarm, acknowledged_ns=now_ns)
-        return True
+        with self._lock:
+            alarm = self._known.get(key)
+            if alarm is None or alarm.since_ns is None:
+                return False
+            self._known[key] = replace(alarm, acknowledged_ns=now_ns)
+            return True
 
     def raised(self) -> list[dict[str, Any]]:
         """Describe those that are raised, those that nobody has acknowledged first."""
-        up = [alarm for alarm in tuple(self._known.values()) if alarm.since_ns is not None]
+        with self._lock:
+            up = [alarm for alarm in self._known.values() if alarm.since_ns is not None]
         order = {"alarm": 0, "warn": 1}
         up.sort(key=lambda one: (one.acknowledged_ns is not None, order[one.limit.level], -(one.since_ns or 0) // NS))
         return [alarm.told() for alarm in up]

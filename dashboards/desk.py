@@ -115,7 +115,8 @@ class Desk:
         try:
             match action:
                 case Acknowledge(alarm=key):
-                    return {"ok": self.alarms.acknowledge(key, self._now_ns())} | self._changed()
+                    self.version += 1
+                    return {"ok": self.alarms.acknowledge(key, self.pointing.clock.tai_ns())}
                 case Propose(x=x, y=y, centroid=centroid):
                     if scene is None:
                         raise Refused("there is no image yet")
@@ -133,13 +134,6 @@ class Desk:
             raise Refused("nobody listens at the targets' endpoint: it was not sent")
         log.warning("target sent: %s", message.header.values)
         return {"ok": True, "sent": True}
-
-    def _changed(self) -> dict[str, Any]:
-        self.version += 1
-        return {}
-
-    def _now_ns(self) -> int:
-        return self.pointing.clock.tai_ns()
 
     def night_of(self, wish: Night) -> dict[str, Any]:
         """Answer a page's question to the log."""

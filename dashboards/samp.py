@@ -5,6 +5,7 @@ astropy.samp would do it, but it is deprecated; this is all of it that is needed
 
 import http.client
 import os
+import time
 import xmlrpc.client
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +13,7 @@ from typing import Any, Self
 from urllib.parse import unquote, urlparse
 
 WAIT_S = 5.0
+DELIVERY_S = 1.0
 LOCK_PREFIX = "std-lockurl:"
 
 
@@ -72,6 +74,7 @@ class Hub:
     def tell_all(self, kind: str, parameters: dict[str, str]) -> None:
         """Send a message to all that take its kind; nobody's answer is waited for."""
         self._proxy.samp.hub.notifyAll(self._key, {"samp.mtype": kind, "samp.params": parameters})
+        time.sleep(DELIVERY_S)  # hubs deliver on threads of their own, and forget what a sender that has left had sent
 
 
 def _lock_file() -> dict[str, str]:

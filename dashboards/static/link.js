@@ -3,6 +3,10 @@
 const FIRST_RETRY_MS = 500;
 const LONGEST_RETRY_MS = 5000;
 const HEADER_BYTES = 4;
+const REFUSALS = {
+  1013: "The display serves as many pages as it may.",
+  1008: "The display did not accept what this page asked.",
+};
 
 export class Link {
   // `receive(message, pixels)` gets each message; `changed()` is told when the link opens or closes.
@@ -12,6 +16,7 @@ export class Link {
     this.changed = changed;
     this.open = false;
     this.lostAt = null;
+    this.refused = ""; // why the server ended the connection, where it said so
     this.retryMs = FIRST_RETRY_MS;
     this.connect();
   }
@@ -26,7 +31,8 @@ export class Link {
       this.changed();
     };
     socket.onmessage = (event) => this.receive(...unpack(event.data));
-    socket.onclose = () => {
+    socket.onclose = (event) => {
+      this.refused = REFUSALS[event.code] ?? "";
       this.open = false;
       this.lostAt ??= performance.now();
       this.changed();

@@ -264,7 +264,8 @@ element("tools").replaceChildren(
   act("live", "live", "Back to the latest frame (backspace)", () => past.live()),
   act("blink", "blink", "Blink with the frame before, or the one chosen by shift-click (/)", () => past.toggleBlink()),
   act("difference", "difference", "Minus the frame before, or the one chosen by shift-click (=)", () => past.toggleDifference()),
-  make("hr", ""),
+);
+element("help-button").after(
   act("link", "link", "Copy a link that shows this view (shift L)", shareLink),
   act("fits", "FITS", "Save the frame that is shown as FITS (shift F)", () => saveFits(past)),
   act("samp", "SAMP", "Send the frame to DS9 and others on the display's machine (shift S)", sendAway),

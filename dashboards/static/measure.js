@@ -1,6 +1,6 @@
 // What was measured: plots and numbers, as the server found them on the frame's own pixels.
 
-import { fillFacts, make } from "./panels.js";
+import { fillFacts } from "./panels.js";
 import { drawSurface } from "./surface.js";
 import { fill } from "./tools.js";
 
@@ -11,9 +11,8 @@ export class Measures {
   constructor(models) {
     this.models = models;
     this.last = {};
-    const { figure } = models.cutPlot ? { figure: models.cutPlot } : {};
-    figure?.on_event("mousemove", (event) => this.pointAt(event.x));
-    figure?.on_event("mouseleave", () => fill(models.cutPoint, { x: [], y: [] }));
+    models.cutPlot.on_event("mousemove", (event) => this.pointAt(event.x));
+    models.cutPlot.on_event("mouseleave", () => fill(models.cutPoint, { x: [], y: [] }));
   }
 
   // `wanted` is what the tools ask for now: an answer to an older question is not shown.
@@ -104,11 +103,17 @@ export class Measures {
     const empty = !histogram || histogram.why;
     element("histogram-note").textContent = histogram?.why ?? (histogram ? `${histogram.pixels.toLocaleString("en")} px` : "");
     const { counts = [], low = 0, high = 1 } = empty ? {} : histogram;
+    this.showLimits(empty ? null : histogram.limits);
     const width = (high - low) / Math.max(1, counts.length);
     fill(this.models.histogramData, {
       left: counts.map((_, index) => low + index * width), right: counts.map((_, index) => low + (index + 1) * width),
       top: counts.map((count) => Math.log10(1 + count)),
     });
+  }
+
+  // Where the display's limits lie in the histogram.
+  showLimits(limits) {
+    ["lowLine", "highLine"].forEach((name, index) => this.models[name].setv(limits ? { location: limits[index], visible: true } : { visible: false }));
   }
 
   showContours(contours) {
@@ -130,5 +135,3 @@ function timeTo(star) {
   const seconds = star.seconds_to_snr === null ? "" : ` · ${digits(star.seconds_to_snr, 3)} s in one CDS`;
   return `${star.frames_to_snr} like this${seconds}`;
 }
-
-export { make };
