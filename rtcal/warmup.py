@@ -1,5 +1,7 @@
 """Compile every kernel before a socket opens, by reducing a tiny exposure of each kind."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, get_args
 
@@ -26,9 +28,17 @@ READS = 6  # enough for every step of the jump test
 
 def compile_kernels(settings: CalibrationSettings, bands: Bands) -> None:
     """Run every kernel once for every type of read, so that no live read waits for a compiler."""
+    _compile_chain(settings, bands)
+    _compile_rest()
+
+
+def _compile_chain(settings: CalibrationSettings, bands: Bands) -> None:
     for dtype in ("<u2", "<f4"):
         for mode in get_args(Mode):
             _reduce_one(mode, dtype, settings, bands)
+
+
+def _compile_rest() -> None:
     compile_quality()
     _make_cubes()
 
@@ -117,10 +127,15 @@ def _references() -> ReferenceSet:
 
 
 def main() -> None:
-    """Fill the cache of compiled kernels, so that a daemon started later finds them."""
+    """Fill the cache of compiled kernels, so that a daemon started later finds them; by two processes, side by side."""
+    if sys.argv[1:] == ["rest"]:
+        _compile_rest()
+        return
     settings = settings_file.load(None, Settings)
+    rest = subprocess.Popen([sys.executable, "-m", "rtcal.warmup", "rest"])
     with Bands(1) as bands:
-        compile_kernels(settings.calibration, bands)
+        _compile_chain(settings.calibration, bands)
+    raise SystemExit(rest.wait())
 
 
 if __name__ == "__main__":
