@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.errors import EndpointError, WireError
+from streams.sources import MAX_PART_BYTES, MAX_PARTS
 
 SCHEME = "shm://"
 FOLDER = Path("/dev/shm")
@@ -31,8 +32,7 @@ DATA_AT = 4096
 RECORD = Struct("<QQQ")  # generation, number, count of the parts; then their lengths, 8 bytes each
 LENGTH_BYTES = 8
 ALIGN = 64
-MAX_PARTS = 16
-MAX_RECORD_BYTES = 1 << 29
+MAX_RECORD_BYTES = 2 * MAX_PART_BYTES
 CLAIM_TRIES = 100
 NOTHING: NDArray[np.uint8] = np.empty(0, np.uint8)
 
