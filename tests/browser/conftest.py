@@ -109,7 +109,7 @@ class Tab:
         return pixel
 
 
-@pytest.fixture(scope="package")  # not longer: its event loop would run below the tests that follow
+@pytest.fixture(scope="module")  # not longer: its event loop would run below the tests that follow
 def browser():
     chromium = shutil.which("chromium")
     need(chromium is not None, "chromium")

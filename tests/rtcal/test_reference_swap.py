@@ -42,7 +42,9 @@ def test_a_swap_in_a_run_of_five_detectors_loses_nothing_and_mixes_nothing(night
     store = ReferenceStore(settings.refcache, settings.calibration.stale_s, {}, wait=False)
     assert store.preload() == []
     reads = [message for message in messages if isinstance(message, Read)]
-    swap_at = messages.index(reads[len(reads) // 2 + 3])  # in the middle of ramps
+    last = {read.header.detector: read.header.exposure_id for read in reads}
+    begins = min(place for place, read in enumerate(reads) if read.header.exposure_id == last[read.header.detector])
+    swap_at = messages.index(reads[begins - 3])  # within ramps, with an exposure of every detector to come
     with published_reads() as (sink, source), running(settings, store, source) as rig:
         for message in messages[:swap_at]:
             sink.send(message)
