@@ -11,14 +11,13 @@ from rtcal.bands import Bands
 from rtcal.buffers import FlagImage, FloatImage
 from rtcal.calibration import Calibration, SkyScale
 from rtcal.config import CalibrationSettings, Detector
+from rtcal.exposure import UNRELIABLE
 from rtcal.kernels import badpix
 from rtcal.kernels.finish import Product
 from rtcal.kernels.flags import UNRELIABLE_SLOPE
 from streams.dq import Dq
 from streams.messages import Frame, FrameHeader
 
-UNRELIABLE = 10
-"""A slope whose error is so many times the median error is not to be relied on."""
 MEDIAN = "median of"
 Identity = tuple[tuple[str, str, str], ...]
 

@@ -151,7 +151,9 @@ def test_a_pixel_stays_saturated_when_its_level_falls_again_and_takes_its_neighb
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_saturation_spills_across_bands(threads):
+def test_saturation_spills_across_bands(threads, monkeypatch):
+    monkeypatch.setattr("rtcal.bands.LEAST_ROWS", 1)
+    monkeypatch.setattr("rtcal.bands.BAND_BYTES", 1)  # a band for each row
     n, shape = 4, (40, 300)
     rng = np.random.default_rng(2)
     cube = np.full((n, *shape), 1000, "<u2")
