@@ -1,7 +1,7 @@
 """One exposure of one detector: its reads summed into ramps, its ramps into a frame."""
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -9,28 +9,26 @@ import rtcal
 from rtcal import steps
 from rtcal.bands import Bands
 from rtcal.buffers import Buffers, RawImage, clear
-from rtcal.calibration import Calibration, Limits, SkyScale
+from rtcal.calibration import Calibration, Limits
 from rtcal.config import CalibrationSettings, Detector, Mode
 from rtcal.errors import ReadRejected
 from rtcal.estimator import Ends, Timeline, ends_of, slope_of
-from rtcal.kernels.finish import Estimate, Noise, Output
+from rtcal.finishing import ExposureSums, finish
+from rtcal.kernels.finish import Estimate, Noise
 from rtcal.kernels.planes import Sample
 from rtcal.quality import channel_noise_e
-from rtcal.steps import Chain, Inputs, JumpTest
+from rtcal.snapshots import is_spectral
+from rtcal.steps import Chain, JumpTest
 from streams.clock import NS
 from streams.dq import Dq
 from streams.messages import Frame, FrameHeader, Read, ReadHeader
 from streams.windows import corner
 
-SPECTRAL = ("SLICER", "LENSLET", "IFU", "IFS")
-"""Values of INSTMODE whose frames hold spectra."""
 MAX_READS = 65_000
 LAST_NUMBER = 65_534
 """The highest read number that `saturated_from` can hold: 65535 means never."""
 LOOK_BACK = 2
 """Reads before the latest one that the test for jumps looks at."""
-UNRELIABLE = 10
-"""A slope whose error is so many times the median error is not to be relied on."""
 
 
 @dataclass(frozen=True)
@@ -351,8 +349,9 @@ class Exposure:
         Frame
             Rate and error in e-/s; NaN with DO_NOT_USE where no ramp gave a slope and no neighbour helped.
         """
-        out, sky = self._finished(settings)
         opening, detector = self.opening, self.plan.detector
+        spectral = is_spectral(opening.setup)
+        out, sky = finish(self.sums, self.calibration, settings, self._bands, always=self.always, spectral=spectral)
         header = FrameHeader(
             instrument=opening.instrument,
             detector=opening.detector,
@@ -387,36 +386,14 @@ class Exposure:
         )
         return Frame(header, out.rate, out.err, out.dq, out.saturated_from)
 
-    def _finished(self, settings: CalibrationSettings) -> tuple[Output, SkyScale | None]:
-        """Calibrate the sums: some rows first, by which the sky is scaled and errors are judged, then all of them."""
-        state, calibration, out = self._buffers.state, self.calibration, steps.output(self._buffers.shape)
+    @property
+    def sums(self) -> ExposureSums:
+        """What its rates follow from, after a ramp was closed; its own until the next read."""
         assert self._estimate is not None
         assert self._noise is not None
-        always = int(Dq.MISSING_READ) if self.counts["lost"] else 0
-        nothing, flat = steps.nothing(calibration.width), calibration.flat()
-        step = steps.sample_step(self._buffers.shape)
-        rows, height = slice(None, None, step), self._buffers.shape[0]
+        return ExposureSums(self._buffers.state, self._estimate, self._noise)
 
-        def some_rows(inputs: Inputs) -> None:
-            inputs.check(self._buffers.shape)
-            inputs.rows(state, 0, height, step, np.inf, out)
-
-        bare = Inputs(
-            self._estimate,
-            self._noise,
-            calibration.static_dq,
-            always,
-            calibration.dark(),
-            nothing,
-            steps.flat_row(1, calibration.width),
-            nothing.rate,
-        )
-        some_rows(bare)
-        spectral = str(self.opening.setup.get("INSTMODE", "IMG")).upper() in SPECTRAL
-        sky = calibration.sky(out.rate[rows], rows, settings, spectral=spectral)
-        inputs = replace(bare, sky=sky.part if sky else nothing, flat=flat[0], flat_err=flat[1])
-        some_rows(inputs)
-        typical = steps.median_error(out.err[rows], out.dq[rows])
-        limit = UNRELIABLE * typical if np.isfinite(typical) else np.inf
-        steps.finish_frame(state, inputs, limit, settings.bad_pixels, out, self._bands)
-        return out, sky
+    @property
+    def always(self) -> int:
+        """Flags that every pixel of its frame gets."""
+        return int(Dq.MISSING_READ) if self.counts["lost"] else 0

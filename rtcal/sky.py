@@ -8,10 +8,10 @@ from msgspec.structs import replace
 from refcache import Chosen
 from rtcal.config import Settings
 from rtcal.dispersion import dispersion_of
-from rtcal.exposure import SPECTRAL
 from rtcal.midexposure import MidExposure
 from rtcal.prisms import PrismsError, read_curve
 from rtcal.sky_settings import AdcSettings
+from rtcal.snapshots import is_spectral
 from rtcal.wcs import wcs_keys
 from streams.messages import AdcResidual, FrameHeader, TelemetryRow
 
@@ -45,7 +45,7 @@ def sky_of(
     found = dispersion_of(MidExposure(rows), header.setup, curve, settings.filters, settings.optics.telescope_m)
     adc = None if found is None else found.residual
     notes = [] if found is None else [*problem, *found.notes]
-    if str(header.setup.get("INSTMODE", "IMG")).upper() in SPECTRAL:
+    if is_spectral(header.setup):
         return Sky(adc, {}, notes)
     middle = MidExposure(rows)
     ra, dec, angle = middle.number("RA"), middle.number("DEC"), middle.number("PA")

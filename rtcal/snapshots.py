@@ -10,6 +10,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from refcache.choosing import SPECTRAL
 from streams.messages import FrameHeader, Provenance, RefStatus, Scalar, TelemetryRow
 
 
@@ -43,7 +44,11 @@ SNAPSHOTS: Final = (
 )
 ADC: Final = Snapshot("adc", ("ADCROTA", "ADCROTB"))
 STAND_IN = "no table of the prisms' dispersion: half of the atmosphere's at 65 deg stands in"
-_SPECTRAL = ("SLICER", "LENSLET", "IFU", "IFS")
+
+
+def is_spectral(setup: Mapping[str, Scalar]) -> bool:
+    """Tell whether frames of a setup hold spectra."""
+    return str(setup.get("INSTMODE", "IMG")).upper() in SPECTRAL
 
 
 def complete(header: FrameHeader) -> list[Provenance]:
@@ -54,7 +59,7 @@ def complete(header: FrameHeader) -> list[Provenance]:
     MISSING. Its age is that of the oldest value. `adc` is both a table and telemetry.
     """
     telemetry = _by_keyword(header.telemetry)
-    spectral = str(header.setup.get("INSTMODE", "IMG")).upper() in _SPECTRAL
+    spectral = is_spectral(header.setup)
     rows = [
         _with_prisms(row, _row(ADC, ADC.keywords, header.setup, telemetry)) if row.reftype == ADC.name else row
         for row in header.references

@@ -3,7 +3,7 @@
 Planes are `(y, x)`; everything here works in place on what the caller owns.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -334,6 +334,27 @@ class Inputs:
             out,
         )
 
+    def cut(self, start: int, stop: int) -> "Inputs":
+        """Return the same for some rows alone, which are then counted from 0."""
+
+        def some(plane: NDArray[Scalar]) -> NDArray[Scalar]:
+            return plane if plane.shape[0] == 1 else plane[start:stop]
+
+        def part(product: Product) -> Product:
+            return product._replace(rate=some(product.rate), err=some(product.err))
+
+        curve = self.noise.curve
+        return Inputs(
+            self.estimate._replace(values=some(self.estimate.values)),
+            self.noise._replace(zero=some(self.noise.zero), curve=Curve(*map(some, curve))),
+            some(self.static_dq),
+            self.always,
+            part(self.dark),
+            part(self.sky),
+            some(self.flat),
+            some(self.flat_err),
+        )
+
     def check(self, shape: tuple[int, int]) -> None:
         """Refuse references that do not have the shape of the frame.
 
@@ -386,14 +407,31 @@ def finish_frame(state: State, inputs: Inputs, limit: float, bad_pixels: str, ou
     ShapeError
         If a reference does not have the shape of the frame.
     """
-    shape = _shape(state)
-    inputs.check(shape)
+    inputs.check(_shape(state))
+    fill_frame(lambda start, stop: inputs.rows(state, start, stop, 1, limit, out), bad_pixels, out, bands)
+
+
+def fill_frame(rows_of: Callable[[int, int], None], bad_pixels: str, out: Output, bands: Bands) -> None:
+    """Have the rows of a frame made, a few at a time, and their bad pixels seen to while they are in the cache.
+
+    Parameters
+    ----------
+    rows_of
+        Makes the rows from one to before another.
+    bad_pixels
+        `repair`, `nan` or `keep`.
+    out
+        Overwritten.
+    bands
+        The pool.
+    """
+    shape = _shape_of(out.rate)
 
     def work(rows: slice) -> None:
         done = rows.start + REPAIR_REACH if rows.start else 0
         for start in range(rows.start, rows.stop, CHUNK_ROWS):
             stop = min(start + CHUNK_ROWS, rows.stop)
-            inputs.rows(state, start, stop, 1, limit, out)
+            rows_of(start, stop)
             if bad_pixels == "nan":
                 badpix.blank(out.rate[start:stop], out.err[start:stop], out.dq[start:stop])
             elif bad_pixels == "repair":

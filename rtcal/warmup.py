@@ -14,6 +14,7 @@ from rtcal.buffers import Buffers
 from rtcal.calibration import Calibration, Limits
 from rtcal.config import CalibrationSettings, Detector, Mode, Settings
 from rtcal.exposure import Exposure, Plan
+from rtcal.kernels.combine import combine_rows
 from rtcal.quality import compile_quality
 from rtcal.spectrograph.arcfile import Arc
 from rtcal.spectrograph.cube import CubeMaker
@@ -40,6 +41,7 @@ def _compile_chain(settings: CalibrationSettings, bands: Bands) -> None:
 
 def _compile_rest() -> None:
     compile_quality()
+    _combine()
     _make_cubes()
 
 
@@ -57,6 +59,12 @@ def _reduce_one(mode: Mode, dtype: str, settings: CalibrationSettings, bands: Ba
     for bad_pixels in ("repair", "nan"):
         how = replace(settings, bad_pixels=bad_pixels)
         exposure.frame(how, sequence=0, revision=0, final=True, published_ns=0)
+
+
+def _combine() -> None:
+    rates, flags = np.ones((3, SIDE, SIDE), np.float32), np.zeros((3, SIDE, SIDE), np.uint32)
+    rate, err, dq = np.empty((SIDE, SIDE), np.float32), np.empty((SIDE, SIDE), np.float32), flags[0].copy()
+    combine_rows(rates, rates, flags, np.ones(3, np.float32), True, np.uint32(0), rate, err, dq)
 
 
 def _make_cubes() -> None:

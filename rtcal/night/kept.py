@@ -11,7 +11,7 @@ from rtcal.bands import Bands
 from rtcal.buffers import FlagImage, FloatImage
 from rtcal.calibration import Calibration, SkyScale
 from rtcal.config import CalibrationSettings, Detector
-from rtcal.exposure import UNRELIABLE
+from rtcal.finishing import UNRELIABLE
 from rtcal.kernels import badpix
 from rtcal.kernels.finish import Product
 from rtcal.kernels.flags import UNRELIABLE_SLOPE

@@ -11,14 +11,12 @@ from numpy.typing import NDArray
 
 from rtcal.buffers import FlagImage, FloatImage
 from rtcal.errors import UsageError
+from rtcal.kernels.combine import combine_rows
 from rtcal.refmake.stacks import Advance, FrameStack, nobody, row_bands
 from streams.dq import Dq
 
-OUTLIER_SIGMA = 5.0
 PASSING = Dq.SATURATED | Dq.JUMP_DET | Dq.MISSING_READ | Dq.AD_FLOOR | Dq.UNRELIABLE_SLOPE | Dq.PERSISTENCE | Dq.WINDOW
 """Flags that tell of one ramp, not of the detector: a reference does not hand them on."""
-MEDIAN_LOSS = 1.2533
-"""Error of a median over that of a mean, for normal noise: the root of pi/2."""
 
 
 @dataclass(frozen=True)
@@ -86,40 +84,9 @@ def combine(
     factors = np.ones(len(frames), np.float32) if scales is None else np.asarray(scales, np.float32)
     for rows in row_bands(shape, len(frames), advance):
         rates, errors, flags = frames.band(rows)
-        rates *= factors[:, None, None]
-        errors *= factors[:, None, None]
-        rate[rows], err[rows], dq[rows] = _combine_band(rates, errors, flags, median=median)
+        combine_rows(rates, errors, flags, factors, median, np.uint32(PASSING), rate[rows], err[rows], dq[rows])
         saturated[rows] = (flags & np.uint32(Dq.SATURATED) != 0).any(axis=0)
     return Combined(rate, err, dq, saturated)
-
-
-def _combine_band(
-    rates: FloatImage, errors: FloatImage, flags: FlagImage, *, median: bool
-) -> tuple[FloatImage, FloatImage, FlagImage]:
-    """Combine some rows of all frames, (frame, y, x)."""
-    unusable = (flags & np.uint32(Dq.DO_NOT_USE) != 0) & (flags & np.uint32(Dq.REFERENCE_PIXEL) == 0)
-    rates = np.where(unusable, np.float32(np.nan), rates)
-    present = np.isfinite(rates)
-    dq = np.bitwise_or.reduce(flags, axis=0) & ~np.uint32(Dq.DO_NOT_USE | PASSING)
-    if len(rates) == 1:  # a sky of the night has to be there at once
-        kept = present[0] & ~np.isnan(errors[0])
-        dq[~kept] |= np.uint32(Dq.DO_NOT_USE)
-        return np.where(kept, rates[0], np.float32(np.nan)), np.where(kept, errors[0], np.float32(np.nan)), dq
-    middle = median_of(rates)
-    yardstick = np.where(present, rates, np.inf).min(axis=0) if len(rates) < 3 else middle
-    least = np.where(present, errors, np.inf).min(axis=0)
-    with np.errstate(invalid="ignore"):
-        kept = present & (np.abs(rates - yardstick) <= OUTLIER_SIGMA * np.hypot(errors, least))
-    count = kept.sum(axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        rate = np.where(kept, rates, 0).sum(axis=0) / count
-        err = np.sqrt(np.where(kept, errors**2, 0).sum(axis=0)) / count
-    if median:
-        by_median = present.sum(axis=0) >= 3
-        rate = np.where(by_median, middle, rate)
-        err = np.where(by_median, err * MEDIAN_LOSS, err)
-    dq[count == 0] |= np.uint32(Dq.DO_NOT_USE)
-    return rate.astype(np.float32), err.astype(np.float32), dq
 
 
 def median_of(values: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -1,0 +1,118 @@
+"""The one way from sums to a frame, for an exposure that has just ended and for one that is finished anew."""
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+
+from rtcal import steps
+from rtcal.bands import Bands
+from rtcal.calibration import Calibration, SkyScale
+from rtcal.config import CalibrationSettings
+from rtcal.kernels.finish import Estimate, Noise, Output
+from rtcal.kernels.planes import State
+from rtcal.steps import Inputs
+
+UNRELIABLE = 10
+"""A slope whose error is so many times the median error is not to be relied on."""
+
+
+class Sums(Protocol):
+    """What the rates of a frame follow from."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        ...
+
+    @property
+    def estimate(self) -> Estimate:
+        """How a rate follows from the sums."""
+        ...
+
+    @property
+    def noise(self) -> Noise:
+        """What its read noise follows from."""
+        ...
+
+    def rows(self, inputs: Inputs, start: int, stop: int, step: int, limit: float, out: Output) -> None:
+        """Finish each `step`-th row from one to before another, with `inputs` that hold for the whole frame."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class ExposureSums:
+    """The sums of an exposure in memory, its last ramp closed."""
+
+    state: State
+    estimate: Estimate
+    noise: Noise
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.state.marks.shape[0], self.state.marks.shape[1]
+
+    def rows(self, inputs: Inputs, start: int, stop: int, step: int, limit: float, out: Output) -> None:
+        """Finish rows (`Inputs.rows`)."""
+        inputs.rows(self.state, start, stop, step, limit, out)
+
+
+def bare_inputs(sums: Sums, calibration: Calibration, always: int = 0) -> Inputs:
+    """Return what finishes rows without dark, sky and flat."""
+    nothing = steps.nothing(calibration.width)
+    one = steps.flat_row(1, calibration.width)
+    return Inputs(sums.estimate, sums.noise, calibration.static_dq, always, nothing, nothing, one, nothing.rate)
+
+
+def finish(
+    sums: Sums,
+    calibration: Calibration,
+    settings: CalibrationSettings,
+    bands: Bands,
+    *,
+    always: int = 0,
+    spectral: bool = False,
+) -> tuple[Output, SkyScale | None]:
+    """Calibrate sums: some rows first, by which the sky is scaled and errors are judged, then all of them.
+
+    Parameters
+    ----------
+    sums
+        What the rates follow from.
+    calibration
+        The references.
+    settings
+        The `[calibration]` table.
+    bands
+        The pool.
+    always
+        Flags that every pixel gets.
+    spectral
+        Whether the frame holds spectra.
+
+    Returns
+    -------
+    tuple
+        The planes of the frame, and the sky that was taken out.
+
+    Raises
+    ------
+    ShapeError
+        If a reference does not have the shape of the sums.
+    """
+    (height, _), out = sums.shape, steps.output(sums.shape)
+    step = steps.sample_step(sums.shape)
+    rows = slice(None, None, step)
+    flat, flat_err = calibration.flat()
+    without_sky = replace(bare_inputs(sums, calibration, always), dark=calibration.dark())
+    without_sky.check(sums.shape)
+    sums.rows(without_sky, 0, height, step, np.inf, out)
+    sky = calibration.sky(out.rate[rows], rows, settings, spectral=spectral)
+    inputs = replace(without_sky, sky=sky.part if sky else without_sky.sky, flat=flat, flat_err=flat_err)
+    inputs.check(sums.shape)
+    sums.rows(inputs, 0, height, step, np.inf, out)
+    typical = steps.median_error(out.err[rows], out.dq[rows])
+    limit = UNRELIABLE * typical if np.isfinite(typical) else np.inf
+    steps.fill_frame(lambda start, stop: sums.rows(inputs, start, stop, 1, limit, out), settings.bad_pixels, out, bands)
+    return out, sky
