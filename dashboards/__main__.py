@@ -28,6 +28,9 @@ from streams.sinks import ZmqSink
 from streams.sources import ZmqSource
 from streams.telemetry_keys import load_keys
 
+FRAMES_HELD = 1
+"""Frames that ZeroMQ holds here, besides the one in hand: what comes meanwhile waits with the publisher."""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the display until it is told to stop."""
@@ -51,7 +54,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 async def _serve(settings: Settings, options: argparse.Namespace) -> None:
     dashboard_settings = settings.dashboard
-    feed = Feed(SystemClock(), dashboard_settings.budget, dashboard_settings.display_pixels)
+    feed = Feed(
+        SystemClock(),
+        dashboard_settings.budget,
+        dashboard_settings.display_pixels,
+        full_frames=dashboard_settings.full_frames,
+    )
     desk = _desk(settings, options.targets)
     board = Board(load_keys(""), SystemClock())
     dashboard = Dashboard(feed, dashboard_settings, settings.instrument_optics, desk, options.port, board)
@@ -59,10 +67,12 @@ async def _serve(settings: Settings, options: argparse.Namespace) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
-        for name in ("previews", "frames"):
+        high_water = {"previews": dashboard_settings.receive_high_water}
+        if dashboard_settings.full_frames:
+            high_water["frames"] = FRAMES_HELD
+        for name, held in high_water.items():
             endpoint = getattr(options, name) or getattr(settings.streams, name)
-            high_water = dashboard_settings.receive_high_water
-            feed.follow(ZmqSource(endpoint, pattern="sub", bind=False, high_water=high_water), name)
+            feed.follow(ZmqSource(endpoint, pattern="sub", bind=False, high_water=held), name)
         telemetry = settings.streams.telemetry if options.telemetry is None else options.telemetry
         if telemetry:
             held = settings.streams.telemetry_high_water

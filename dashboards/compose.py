@@ -144,17 +144,23 @@ def key(scene: Scene, wish: Wish, cut: Cut | None, layer: Layer) -> tuple[object
     """Return what decides the bytes of a message: the same key is the same message."""
     limits = (wish.limits, wish.percentile, wish.low, wish.high)
     look = (wish.stretch, wish.mark_bad, wish.smooth, wish.smooth_px, wish.marks)
-    return (layer, *identity(scene), limits, *look, cut)
+    return (layer, *identity(scene, cut), limits, *look, cut)
 
 
-def identity(scene: Scene) -> tuple[object, ...]:
-    """Return what decides the pixels of a scene."""
+def identity(scene: Scene, cut: Cut | None = None) -> tuple[object, ...]:
+    """Return what decides the pixels of a scene; with a cut, those that it is rendered from.
+
+    So the whole scene is not sent again when the full pixels of a frame have come.
+    """
     pictures = [picture for tile in scene.tiles for picture in (tile.picture, tile.against)]
-    numbers = tuple(
-        (picture.number, len(picture.levels), picture.cube is not None, picture.collapse) if picture else None
-        for picture in pictures
-    )
-    return (scene.name, scene.view, scene.width, scene.height, numbers)
+    drawn = tuple((one.number, _served(one, cut), one.collapse) if one else None for one in pictures)
+    return (scene.name, scene.view, scene.width, scene.height, drawn)
+
+
+def _served(picture: Picture, cut: Cut | None) -> tuple[object, ...]:
+    if cut is not None:
+        return (picture.level_for(cut.pitch).binning,)
+    return (len(picture.levels), picture.cube is not None)
 
 
 def limits_of(scene: Scene, wish: Wish, zscale_contrast: float) -> tuple[float, float]:
@@ -171,7 +177,7 @@ def limits_of(scene: Scene, wish: Wish, zscale_contrast: float) -> tuple[float, 
 
 def message(scene: Scene, wish: Wish, cut: Cut | None, layer: Layer, zscale_contrast: float) -> bytes:
     """Render one layer of a scene; a detail layer without a cut is empty and takes the last one away."""
-    low, high = limits_of(scene, wish, zscale_contrast)
+    low, high = limits_of(scene, wish, zscale_contrast) if cut else (0.0, 1.0)
     base_pitch = cut.pitch if cut and layer == "base" else None
     pieces = [_piece(tile, cut, low, high, wish) for tile in scene.tiles] if cut else []
     rendered = [piece for piece in pieces if piece is not None]
@@ -291,7 +297,6 @@ def _shown(picture: Picture) -> dict[str, Any]:
         "filter": str(header.setup.get("FILTER", "")),
         "last_read_utc": iso_utc(header.time_ns),
         "published_ms": picture.published_s * 1000.0,
-        "full_pixels": picture.levels[0].binning == 1,
         "cube": _cube(picture.header) if isinstance(picture.header, CubeHeader) else None,
     }
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from dashboards.history import History, Key
-from dashboards.picture import Picture, from_cube, from_frame, from_preview
+from dashboards.picture import Picture, from_binned, from_cube, from_frame, from_preview
 from dashboards.settings import Budget
 from streams.clock import NS, Clock
-from streams.messages import Cube, Frame, FrameHeader, Message, Preview, Spectrum, Status, StatusHeader, White
+from streams.messages import Binned, Cube, Frame, FrameHeader, Message, Preview, Spectrum, Status, StatusHeader, White
 from streams.sources import Source
 
 log = logging.getLogger(__name__)
@@ -55,12 +55,15 @@ class Feed:
         What is kept of the past, and the most that all pictures may take together.
     display_pixels
         Longest side of the binned level.
+    full_frames
+        True where a frame follows its binned image: pages that need its own pixels wait for them.
     """
 
-    def __init__(self, clock: Clock, budget: Budget, display_pixels: int) -> None:
+    def __init__(self, clock: Clock, budget: Budget, display_pixels: int, *, full_frames: bool = True) -> None:
         self._clock = clock
         self._budget = budget
         self._display_pixels = display_pixels
+        self._full_frames = full_frames
         self._lock = threading.Lock()
         self._snapshot = Snapshot()
         self._counters: Counter[str] = Counter()
@@ -110,8 +113,11 @@ class Feed:
         """Put a message into the snapshot; kinds that are not shown are counted."""
         match message:
             case Frame():
-                self._show([self._picture_of_frame(message)])
-                self.on_frame(message.header)
+                if self._show([self._picture_of_frame(message)]):
+                    self.on_frame(message.header)
+            case Binned():
+                if self._show([self._picture_of_binned(message)]):
+                    self.on_frame(message.header.frame)
             case Preview():
                 self._show(self._pictures_of_preview(message))
             case Cube():
@@ -136,25 +142,38 @@ class Feed:
 
     def _picture_of_frame(self, frame: Frame) -> Picture:
         heard_s, published_s = self._times(frame.header.published_ns)
-        return from_frame(frame, self._next_number(1), heard_s, published_s, self._display_pixels)
+        waiting = self._snapshot.pictures.get((frame.header.detector, "reduced"))
+        binned = waiting.coarse if waiting and waiting.expected and waiting.header == frame.header else None
+        return from_frame(frame, self._next_number(1), heard_s, published_s, self._display_pixels, binned)
+
+    def _picture_of_binned(self, binned: Binned) -> Picture:
+        heard_s, published_s = self._times(binned.header.frame.published_ns)
+        return from_binned(binned, self._next_number(1), heard_s, published_s, expected=self._full_frames)
 
     def _pictures_of_preview(self, preview: Preview) -> list[Picture]:
         heard_s, published_s = self._times(preview.header.published_ns)
         return list(from_preview(preview, self._next_number(2), heard_s, published_s))
 
-    def _show(self, new: list[Picture]) -> None:
+    def _show(self, new: list[Picture]) -> bool:
+        """Put pictures into the history; False if they show a frame that was there already, binned or whole."""
         detector = new[0].detector
         with self._lock:
             history = self._snapshot.history
+            twin = _twin(history, new[0])
+            if twin is not None:
+                if new[0].levels[0].binning > 1:
+                    return False  # the frame itself was faster
+                new = [replace(new[0], number=twin.number, heard_s=twin.heard_s, published_s=twin.published_s)]
             known = {name for name, _ in history.shelves}
             if detector not in known and len(known) >= MAX_DETECTORS:
                 self._counters["too_many_detectors"] += 1
                 self._replace()
-                return
+                return False
             history, sacrificed = history.added(new, self._budget)
             self._counters.update(sacrificed)
-            self._counters["cubes" if new[0].cube else "frames" if new[0].view == "reduced" else "previews"] += 1
+            self._counters[_kind(new[0])] += 1
             self._replace(history=history, pictures=MappingProxyType(history.latest()))
+            return twin is None
 
     def _count(self, more: Mapping[str, int]) -> None:
         with self._lock:
@@ -175,3 +194,20 @@ class Feed:
             counters=counters,
             **changes,  # type: ignore[arg-type]
         )
+
+
+def _twin(history: History, picture: Picture) -> Picture | None:
+    """Return what shows the same frame already."""
+    if not isinstance(picture.header, FrameHeader):
+        return None
+    shelf = history.shelves.get((picture.detector, picture.view), ())
+    return next((one for one in reversed(shelf) if one.same_frame(picture)), None)
+
+
+def _kind(picture: Picture) -> str:
+    """Name the counter of a picture."""
+    if picture.cube:
+        return "cubes"
+    if picture.view != "reduced":
+        return "previews"
+    return "frames" if picture.levels[0].binning == 1 else "binned_frames"

@@ -39,6 +39,15 @@ class History:
             return shelf[0] if number < shelf[0].number else shelf[-1]
         return min(shelf, key=lambda one: (one is not meant, abs(one.header.time_ns - meant.header.time_ns)))
 
+    def whole(self, key: Key, since_s: float) -> Picture | None:
+        """Return the newest picture, but while its own pixels are on their way the one before that has them.
+
+        One that came before `since_s` [monotonic clock] has waited long enough.
+        """
+        shelf = self.shelves.get(key, ())
+        ready = (picture for picture in reversed(shelf) if not picture.expected or picture.heard_s < since_s)
+        return next(ready, shelf[-1] if shelf else None)
+
     def numbered(self, number: int) -> Picture | None:
         """Return the picture of a number; None if it is not kept any more."""
         return next((picture for picture in self._all() if picture.number == number), None)
@@ -54,13 +63,16 @@ class History:
     def added(self, new: list[Picture], budget: Budget) -> tuple["History", Counter[str]]:
         """Return the history with pictures added and what had to go for them, by counter.
 
+        One with the number of a picture that is there takes its place.
+
         In this order, until the rest fits: the full pixels of past frames, past pictures, the full pixels of
         the newest frames, the new pictures themselves; of each the oldest first.
         """
         shelves = {key: list(shelf) for key, shelf in self.shelves.items()}
         for picture in new:
             shelf = shelves.setdefault((picture.detector, picture.view), [])
-            shelf.append(picture)
+            place = next((at for at, one in enumerate(shelf) if one.number == picture.number), len(shelf))
+            shelf[place : place + 1] = [picture]
             del shelf[: -budget.most(picture.view)]
         counters = _fit(shelves, new, budget.limit_bytes)
         kept = {key: tuple(shelf) for key, shelf in shelves.items() if shelf}

@@ -5,6 +5,7 @@ Everything is rendered and measured once for all pages that want the same.
 
 import asyncio
 import secrets
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dashboards.analysis import Tools, measure
-from dashboards.compose import Cut, Layer, Wish, identity, message
+from dashboards.compose import Cut, Layer, Wish, base_cut, detail_cut, identity, message
 from dashboards.cubes import Collapse
 from dashboards.desk import Desk
 from dashboards.feed import Feed, Snapshot
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 
 MOST_SLICES = 24
+LONGEST_WAIT_S = 3.0
+"""How long a page that needs a frame's own pixels stays with the frame before when only its binned image has come."""
 
 
 def measures_key(scene: Scene, other: Scene | None, wish: Wish, tools: Tools) -> tuple[object, ...]:
@@ -139,9 +142,16 @@ class Hub:
             self._strip = (wanted, msgspec.json.encode(strip(snapshot, scene, self.session)))
         return self._strip
 
-    def scene(self, snapshot: Snapshot, wish: Wish) -> Scene | None:
-        """Lay out what a page wishes."""
-        return self._collapsed(build(snapshot, self.layout, wish.detector, wish.view, wish.moment), wish.collapse)
+    def scene(self, snapshot: Snapshot, wish: Wish, *, whole: bool = False) -> Scene | None:
+        """Lay out what a page wishes; where it needs a frame's own pixels, the last frame of which they are there.
+
+        `whole`: it does, even if it sees the scene from far.
+        """
+        scene = build(snapshot, self.layout, wish.detector, wish.view, wish.moment)
+        if scene is not None and (whole or detail_cut(scene, wish, base_cut(scene, self.settings.display_pixels))):
+            moment = replace(wish.moment, whole_since_s=time.monotonic() - LONGEST_WAIT_S)
+            scene = build(snapshot, self.layout, wish.detector, wish.view, moment)
+        return self._collapsed(scene, wish.collapse)
 
     def other(self, snapshot: Snapshot, wish: Wish) -> Scene | None:
         """Lay out the moment that a page compares with."""

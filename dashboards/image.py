@@ -178,7 +178,7 @@ class Viewer(WebSocketHandler):
             await self._send(self._hub.state())
             return
         snapshot, wish = self._hub.feed.latest(), self._wish
-        scene = self._hub.scene(snapshot, wish) if wish else None
+        scene = self._hub.scene(snapshot, wish, whole=self._tools.wanted) if wish else None
         self._waiting = (
             wish is not None
             and scene is not None
@@ -227,7 +227,8 @@ class Viewer(WebSocketHandler):
         """Answer the latest question; those that came while the last answer was on its way are passed over."""
         while self._probe is not None:
             question, self._probe = self._probe, None
-            scene = self._hub.scene(self._hub.feed.latest(), self._wish) if self._wish else None
+            snapshot, wish = self._hub.feed.latest(), self._wish
+            scene = self._hub.scene(snapshot, wish, whole=self._tools.wanted) if wish else None
             await self._send(msgspec.json.encode(probe(scene, question.x, question.y)))
         self._answering = False
 

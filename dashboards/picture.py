@@ -10,7 +10,7 @@ from dashboards.cubes import CUBE_SUFFIX, Collapse, collapsed
 from dashboards.render import FloatImage, bin_mean
 from dashboards.settings import ViewName
 from streams.dq import Dq
-from streams.messages import Cube, CubeHeader, Frame, FrameHeader, Preview, PreviewHeader
+from streams.messages import Binned, Cube, CubeHeader, Frame, FrameHeader, Preview, PreviewHeader
 
 MIB = 1 << 20
 
@@ -46,6 +46,8 @@ class Picture:
     """What the image was collapsed from, where it is kept."""
     collapse: Collapse | None = None
     """How; None: the mean of all wavelengths."""
+    expected: bool = False
+    """True while the frame's own pixels are on their way: so far there is the binned image alone."""
 
     @property
     def detector(self) -> str:
@@ -85,15 +87,34 @@ class Picture:
         fit = [level for level in self.levels if level.binning <= pitch]
         return fit[-1] if fit else self.levels[0]
 
+    def same_frame(self, other: "Picture") -> bool:
+        """Tell whether both show the same issue of the same frame."""
+        return _issue(self) == _issue(other)
+
     def without_full_pixels(self) -> "Picture":
         """Return itself with the coarse level alone."""
         return replace(self, levels=self.levels[-1:], cube=None)
 
 
-def from_frame(frame: Frame, number: int, heard_s: float, published_s: float, display_pixels: int) -> Picture:
+def _issue(picture: Picture) -> tuple[object, ...]:
+    header = picture.header
+    return (header.instrument, header.detector, header.kind, header.sequence, header.exposure_id, header.published_ns)
+
+
+def from_binned(binned: Binned, number: int, heard_s: float, published_s: float, *, expected: bool) -> Picture:
+    """Make a picture of what comes before a frame; `expected` if the frame itself will come."""
+    header = binned.header
+    levels = (Level(header.binning, binned.data),)
+    return Picture(number, "reduced", header.frame, heard_s, published_s, header.full_shape, levels, expected=expected)
+
+
+def from_frame(
+    frame: Frame, number: int, heard_s: float, published_s: float, display_pixels: int, binned: Level | None = None
+) -> Picture:
     """Make a picture of a reduced frame: its own pixels, and a level of at most `display_pixels` a side.
 
-    The coarse level leaves out DO_NOT_USE pixels; the fine one holds the message's arrays, not copies.
+    The coarse level leaves out DO_NOT_USE pixels; it is `binned` if that came before the frame and fits. The fine one
+    holds the message's arrays, not copies.
     """
     shape = (frame.data.shape[0], frame.data.shape[1])
     fine = Level(1, frame.data, frame.err, frame.dq)
@@ -101,7 +122,9 @@ def from_frame(frame: Frame, number: int, heard_s: float, published_s: float, di
     while max(shape) > factor * display_pixels:
         factor *= 2
     levels: tuple[Level, ...] = (fine,)
-    if factor > 1:
+    if binned is not None and binned.binning == factor:
+        levels += (binned,)
+    elif factor > 1:
         levels += (Level(factor, bin_mean(frame.data, factor, frame.dq, Dq.DO_NOT_USE)),)
     return Picture(number, "reduced", frame.header, heard_s, published_s, shape, levels)
 

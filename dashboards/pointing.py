@@ -11,7 +11,6 @@ from typing import Any
 from dashboards.analysis.stars import locate
 from dashboards.analysis.tools import Place
 from dashboards.feed import Snapshot
-from dashboards.picture import Picture
 from dashboards.scene import Scene, Tile
 from dashboards.settings import TargetSettings
 from streams.clock import Clock
@@ -80,7 +79,10 @@ class Pointing:
         now_s = self.clock.monotonic_s()
         picture = tile.picture
         assert picture is not None
-        if _number(snapshot.pictures.get((tile.detector, picture.view))) != picture.number or tile.against is not None:
+        shelf = snapshot.history.shelves.get((tile.detector, picture.view), ())
+        # While the full pixels of the newest are on their way, pages may show the one before.
+        now = shelf[-2:] if shelf and shelf[-1].expected else shelf[-1:]
+        if all(one.number != picture.number for one in now) or tile.against is not None:
             raise Refused("a frame of the past is shown; go back to live first")
         status, heard_s = snapshot.status, snapshot.status_heard_s
         if status is not None and heard_s is not None and now_s - heard_s > STALE_PERIODS * status.period_s:
@@ -131,10 +133,6 @@ class Pointing:
             event=EVENT, values=proposal.values, units=UNITS,
         )  # fmt: skip
         return Telemetry(header)
-
-
-def _number(picture: Picture | None) -> int | None:
-    return None if picture is None else picture.number
 
 
 def _on_sky(header: object, dx: float, dy: float) -> tuple[float | None, float | None]:

@@ -77,6 +77,8 @@ class Moment:
     """None: the latest."""
     against: int | None = None
     """Subtract those of this moment."""
+    whole_since_s: float | None = None
+    """Pass over a picture whose own pixels are on their way, if it came after this [monotonic clock]."""
 
 
 LATEST = Moment()
@@ -114,8 +116,11 @@ def build(snapshot: Snapshot, layout: Layout, detector: str, view: ViewName, mom
 
 def _pictures(snapshot: Snapshot, key: Key, moment: Moment) -> tuple[Picture | None, Picture | None]:
     """Return a tile's picture and the one to subtract."""
-    against = None if moment.against is None else snapshot.history.as_of(key, moment.against)
-    return snapshot.history.as_of(key, moment.at), against
+    history = snapshot.history
+    against = None if moment.against is None else history.as_of(key, moment.against)
+    if moment.at is None and moment.whole_since_s is not None:
+        return history.whole(key, moment.whole_since_s), against
+    return history.as_of(key, moment.at), against
 
 
 def _shape(snapshot: Snapshot, detector: str) -> tuple[int, int] | None:

@@ -48,6 +48,7 @@ class DashboardSettings(Struct, frozen=True, forbid_unknown_fields=True):
     history_frames: Annotated[int, Meta(ge=1, le=10_000)]
     history_reads: Annotated[int, Meta(ge=1, le=1000)]
     cache_mb: Positive
+    full_frames: bool
     receive_high_water: Positive
     tick_s: Annotated[float, Meta(gt=0, le=5)]
     threads: Positive

@@ -19,6 +19,7 @@ import rtcal
 from refcache import ReferenceStore, Watcher
 from rtcal.announcements import Announcements
 from rtcal.bands import Bands
+from rtcal.binned import binned_frame
 from rtcal.buffers import Stock
 from rtcal.config import Settings
 from rtcal.joined import Monitor, make_history
@@ -245,6 +246,9 @@ class Daemon:
     def _publish(self, message: Message) -> None:
         provisional = isinstance(message, Cube) and message.header.provisional
         large = isinstance(message, Frame | Cube) and not provisional
+        binned = binned_frame(message, self._settings.daemon.preview_pixels) if isinstance(message, Frame) else None
+        if binned is not None:
+            self._previews.send(binned)
         (self._frames if large else self._previews).send(message)
         if self._writer is not None and isinstance(message, Frame | Cube | Spectrum) and not provisional:
             self._writer.put(message)

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from refcache import Choice, Chosen, ReferenceSet
 from rtcal.announcements import Announcements
 from rtcal.bands import Bands
+from rtcal.binned import screen_binning
 from rtcal.buffers import Buffers, Stock
 from rtcal.calibration import Calibration, Limits
 from rtcal.config import CalibrationSettings, Detector, DetectorSettings, Mode, NightSettings, RampSettings, detector_of
@@ -510,7 +511,7 @@ class Pipeline:
     def _preview(self, exposure: Exposure, header: ReadHeader, ramp: Ramp) -> Preview:
         self._mask(exposure)
         shape = (exposure.calibration.static_dq.shape[0], exposure.calibration.static_dq.shape[1])
-        binning = max(1, -(-max(shape) // self._settings.preview_pixels))
+        binning = screen_binning(shape, self._settings.preview_pixels)
         raw, rate = exposure.preview(binning, ramp)
         return Preview(
             PreviewHeader(

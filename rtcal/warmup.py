@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from refcache import FRAME_TYPES, Bias, Chosen, Dark, Flags, Flat, Linearity, ReferenceSet, Saturation, Sky
 from rtcal.bands import Bands
+from rtcal.binned import binned_frame
 from rtcal.buffers import Buffers
 from rtcal.calibration import Calibration, Limits
 from rtcal.config import CalibrationSettings, Detector, Mode, Settings
@@ -58,7 +59,7 @@ def _reduce_one(mode: Mode, dtype: str, settings: CalibrationSettings, bands: Ba
     exposure.close_ramp()
     for bad_pixels in ("repair", "nan"):
         how = replace(settings, bad_pixels=bad_pixels)
-        exposure.frame(how, sequence=0, revision=0, final=True, published_ns=0)
+        binned_frame(exposure.frame(how, sequence=0, revision=0, final=True, published_ns=0), SIDE // 2)
 
 
 def _combine() -> None:

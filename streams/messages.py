@@ -265,6 +265,14 @@ class FrameHeader(_Header, frozen=True, kw_only=True, tag="frame"):
     """World coordinates of DATA, ERR and DQ as FITS keywords; empty where the pointing is not known."""
 
 
+class BinnedHeader(_Header, frozen=True, kw_only=True, tag="binned"):
+    """A frame binned for the screen, which leaves before the frame; `sequence` and `time_ns` are the frame's."""
+
+    binning: Annotated[int, Meta(ge=1, le=64)]
+    full_shape: tuple[Side, Side]
+    frame: FrameHeader
+
+
 class _SpectralHeader(_Header, frozen=True, kw_only=True):
     exposure_id: Id
     revision: Index = 0
@@ -374,6 +382,7 @@ Header = (
     | ObserveHeader
     | TelemetryHeader
     | FrameHeader
+    | BinnedHeader
     | CubeHeader
     | WhiteHeader
     | SpectrumHeader
@@ -426,6 +435,18 @@ class Frame:
         "dq": ("<u4",),
         "saturated_from": ("<u2",),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Binned:
+    """The rate of a frame [e-/s], binned by mean over the pixels that may be used, float32, (y, x).
+
+    NaN where a bin holds none; rows and columns beyond the last whole bin are left out.
+    """
+
+    header: BinnedHeader
+    data: NDArray[np.float32]
+    DTYPES: ClassVar[dict[str, tuple[str, ...]]] = {"data": ("<f4",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -483,12 +504,13 @@ class Status:
     DTYPES: ClassVar[dict[str, tuple[str, ...]]] = {}
 
 
-Message = Read | Observe | Telemetry | Frame | Cube | White | Spectrum | Preview | Status
+Message = Read | Observe | Telemetry | Frame | Binned | Cube | White | Spectrum | Preview | Status
 MESSAGE_TYPES: dict[str, type[Message]] = {
     "read": Read,
     "observe": Observe,
     "telemetry": Telemetry,
     "frame": Frame,
+    "binned": Binned,
     "cube": Cube,
     "white": White,
     "spectrum": Spectrum,

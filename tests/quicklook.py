@@ -6,10 +6,12 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
+from rtcal.binned import binned_frame
 from streams import wire
 from streams.clock import NS, SystemClock
 from streams.dq import Dq
 from streams.messages import (
+    Binned,
     Cube,
     CubeHeader,
     DetectorStatus,
@@ -93,6 +95,13 @@ def make_frame(
         dq,
         np.full(pixels.shape, 65535, np.uint16),
     )
+
+
+def make_binned(frame: Frame, pixels: int = 64) -> Binned:
+    """Return what the daemon sends before a frame."""
+    binned = binned_frame(frame, pixels)
+    assert binned is not None, f"{frame.data.shape} fits {pixels} as it is"
+    return binned
 
 
 def make_preview(
@@ -192,9 +201,10 @@ class Publisher:
             socket.bind(endpoints[name] if endpoints else "tcp://127.0.0.1:*")
             self.endpoints[name] = socket.getsockopt(zmq.LAST_ENDPOINT).rstrip(b"\0").decode()
 
-    def wait_for_subscribers(self, timeout_ms: int = 20_000) -> None:
+    def wait_for_subscribers(self, timeout_ms: int = 20_000, names: tuple[str, ...] = ("frames", "previews")) -> None:
         """Return when a subscription has arrived on each socket: what is sent from now on is received."""
-        for name, socket in self.sockets.items():
+        for name in names:
+            socket = self.sockets[name]
             subscribed = False
             while not subscribed:
                 if not socket.poll(timeout_ms):

@@ -8,6 +8,8 @@ import numpy as np
 from streams import wire
 from streams.messages import (
     AdcResidual,
+    Binned,
+    BinnedHeader,
     Cube,
     CubeHeader,
     DetectorStatus,
@@ -178,6 +180,20 @@ def _frame() -> Frame:
     return Frame(header, data, np.abs(data) / 8, dq, saturated_from)
 
 
+def _binned() -> Binned:
+    frame = _frame().header
+    header = BinnedHeader(
+        instrument=frame.instrument,
+        detector=frame.detector,
+        sequence=frame.sequence,
+        time_ns=frame.time_ns,
+        binning=2,
+        full_shape=(4, 5),
+        frame=frame,
+    )
+    return Binned(header, np.array([[1.5, np.nan], [-0.25, 1e6]], dtype="<f4"))
+
+
 def _spectral(**more: Any) -> dict[str, Any]:
     return {
         "instrument": "IRIS",
@@ -287,6 +303,7 @@ SAMPLES: dict[str, Message] = {
     "observe": _observe(),
     "telemetry": _telemetry(),
     "frame": _frame(),
+    "binned": _binned(),
     "cube": _cube(),
     "white": _white(),
     "spectrum": _spectrum(),

@@ -2,6 +2,7 @@
 
     python -m tests.benchmarks.display                     # ten pages on one 4096 x 4096 detector, frames
     python -m tests.benchmarks.display --kind previews --detectors 5 --pages 3
+    python -m tests.benchmarks.display --kind binned --config thin.toml  # full_frames = false in it
     python -m tests.benchmarks.display --seconds 600       # is memory flat?
 
 A line of JSON is written at the end. Send-to-paint runs from before the message is handed to ZeroMQ to the first
@@ -18,21 +19,25 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import psutil
 from playwright.async_api import async_playwright
 from tornado.httpclient import HTTPRequest
 from tornado.websocket import websocket_connect
 
+from rtcal.binned import binned_frame
 from streams.clock import SystemClock
-from streams.messages import Message
+from streams.messages import Frame, Message
 from tests.quicklook import Publisher, make_frame, make_preview, make_status
 
 ROOT = Path(__file__).parents[2]
 MIB = 1 << 20
+BINNED_PIXELS = 1024
 WISH = {
     "type": "view", "detector": "", "view": "reduced", "limits": "zscale", "percentile": 99.0, "low": 0.0,
     "high": 1.0, "stretch": "linear", "mark_bad": True,
@@ -54,6 +59,8 @@ class Stream:
         names = [f"IMG{number + 1}" for number in range(options.detectors)]
         pixels = np.random.default_rng(1).normal(30, 5, (options.side, options.side)).astype(np.float32)
         self._messages = [self._message(options, name, pixels) for name in names]
+        frames = [message for message in self._messages if isinstance(message, Frame)]
+        self._binned = {frame.header.detector: binned_frame(frame, BINNED_PIXELS) for frame in frames}
         self._publisher = publisher
         self._names = tuple(names)
         self._period_s = options.period
@@ -63,10 +70,21 @@ class Stream:
 
     @staticmethod
     def _message(options: argparse.Namespace, name: str, pixels: Any) -> Message:
-        if options.kind == "frames":
+        if options.kind != "previews":
             return make_frame(name, 0, data=pixels)
         binning = max(1, options.side // 1024)
         return make_preview(name, 0, binning=binning, rate=pixels[::binning, ::binning])
+
+    def _send(self, message: Message, sequence: int) -> None:
+        """Send a message under a new number, a frame as the daemon does: binned first."""
+        fields = {"sequence": sequence, "published_ns": SystemClock().tai_ns()}
+        message = replace(message, header=msgspec.structs.replace(message.header, **fields))  # type: ignore[type-var]
+        if isinstance(message, Frame):
+            header = message.header
+            kept = {"sequence": sequence, "time_ns": header.time_ns, "frame": header}
+            binned = self._binned[header.detector]
+            self._publisher.send(replace(binned, header=msgspec.structs.replace(binned.header, **kept)))
+        self._publisher.send(message)
 
     def _run(self) -> None:
         due_s = time.monotonic()
@@ -75,13 +93,9 @@ class Stream:
             sequence += 1
             self._publisher.send(make_status(sequence, detectors=self._names))
             for number, message in enumerate(self._messages):
-                now_ns = SystemClock().tai_ns()
-                fields = {f: getattr(message.header, f) for f in message.header.__struct_fields__}
-                header = type(message.header)(**(fields | {"sequence": sequence, "published_ns": now_ns}))
-                kept = {f: getattr(message, f) for f in message.__dataclass_fields__ if f not in ("header", "DTYPES")}
                 if number == len(self._messages) - 1:
                     self.sent[sequence] = time.time() * 1000
-                self._publisher.send(type(message)(header, **kept))
+                self._send(message, sequence)
             due_s += self._period_s
 
     def stop(self) -> None:
@@ -115,7 +129,7 @@ async def bare_page(url: str, view: str, seen: list[tuple[int, float]], stop: as
 
 async def measure(options: argparse.Namespace, url: str, process: psutil.Process, start: Callable[[], None]) -> Any:
     """Open the pages, let the stream run, return what each saw and what the server took."""
-    view = "reduced" if options.kind == "frames" else "ramp"
+    view = "ramp" if options.kind == "previews" else "reduced"
     stop, seen = asyncio.Event(), [[] for _ in range(options.pages - 1)]
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
@@ -164,7 +178,7 @@ def report(sent: dict[int, float], pages: list[list[tuple[int, float]]], until_m
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kind", choices=("frames", "previews"), default="frames")
+    parser.add_argument("--kind", choices=("frames", "binned", "previews"), default="frames")
     parser.add_argument("--side", type=int, default=4096)
     parser.add_argument("--detectors", type=int, default=1)
     parser.add_argument("--pages", type=int, default=10)
@@ -181,7 +195,7 @@ def main() -> None:
     try:
         assert display.stdout is not None
         url = display.stdout.readline().strip()
-        publisher.wait_for_subscribers()
+        publisher.wait_for_subscribers(names=("previews",) if options.kind == "binned" else ("frames", "previews"))
         process = psutil.Process(display.pid)
         painted, seen, cores, memory, opened_s = asyncio.run(measure(options, url, process, stream.thread.start))
         stream.stop()

@@ -10,7 +10,7 @@ from streams.messages import Observe, ObserveHeader
 from streams.sources import ZmqSource
 from tests.fakes import SECOND_NS, FakeClock, ListSource
 from tests.hostile import HOSTILE
-from tests.quicklook import Publisher, make_frame, make_preview, make_status
+from tests.quicklook import Publisher, make_binned, make_frame, make_preview, make_status
 
 LIMIT_S = 20.0
 
@@ -152,3 +152,44 @@ def test_ages_are_told_on_the_monotonic_clock_and_never_negative():
     feed.take(make_frame("IMG2", published_ns=160 * SECOND_NS, side=64))
     published = {name: picture.published_s for (name, _), picture in feed.latest().pictures.items()}
     assert published == {"IMG1": 97.0, "IMG2": 100.0}
+
+
+def test_a_binned_image_is_shown_until_its_frame_has_come(feed):
+    told = []
+    feed.on_frame = told.append
+    frame = make_frame("IMG1", 4, side=256)
+    feed.take(make_binned(frame))
+    binned = feed.latest().pictures["IMG1", "reduced"]
+    assert (binned.header, binned.expected, binned.levels[0].binning) == (frame.header, True, 4)
+    feed.take(frame)
+    whole = feed.latest().pictures["IMG1", "reduced"]
+    assert (whole.number, whole.expected, [level.binning for level in whole.levels]) == (binned.number, False, [1, 4])
+    assert whole.levels[0].data is frame.data
+    assert whole.coarse is binned.coarse
+    assert len(feed.latest().history.shelves["IMG1", "reduced"]) == 1
+    assert told == [frame.header]
+
+
+def test_a_binned_image_that_comes_after_its_frame_changes_nothing(feed):
+    told = []
+    feed.on_frame = told.append
+    frame = make_frame("IMG1", 4, side=256)
+    feed.take(frame)
+    before = feed.latest()
+    feed.take(make_binned(frame))
+    assert feed.latest() is before
+    assert told == [frame.header]
+
+
+def test_a_binned_image_of_another_size_than_the_display_wants_is_replaced_whole(feed):
+    frame = make_frame("IMG1", 4, side=256)
+    feed.take(make_binned(frame, pixels=128))
+    feed.take(frame)
+    assert [level.binning for level in feed.latest().pictures["IMG1", "reduced"].levels] == [1, 4]
+
+
+def test_without_full_frames_nothing_is_waited_for():
+    feed = Feed(SystemClock(), Budget(50 << 20, 10, 10), 64, full_frames=False)
+    feed.take(make_binned(make_frame("IMG1", 4, side=256)))
+    assert not feed.latest().pictures["IMG1", "reduced"].expected
+    assert feed.latest().counters["binned_frames"] == 1

@@ -9,7 +9,7 @@ from dashboards.feed import Feed
 from dashboards.settings import Budget
 from streams.clock import NS
 from tests.fakes import FakeClock
-from tests.quicklook import make_frame, make_preview
+from tests.quicklook import make_binned, make_frame, make_preview
 
 MIB = 1 << 20
 IMG1 = ("IMG1", "reduced")
@@ -84,3 +84,15 @@ def test_of_a_moment_that_is_not_kept_the_oldest_is_shown():
 def test_reads_have_a_past_of_their_own(view):
     snapshot = fed([make_preview("IMG1", n) for n in range(3)])
     assert sequences(snapshot, ("IMG1", view)) == [0, 1, 2]
+
+
+def test_pages_that_need_full_pixels_keep_the_frame_that_has_them():
+    first, second = frame(1, side=256), frame(2, side=256)
+    history = fed([first, make_binned(second)]).history
+    heard_s = history.latest()[IMG1].heard_s
+    assert history.whole(IMG1, heard_s).header.sequence == 1
+    assert history.whole(IMG1, heard_s + 0.1).header.sequence == 2  # it has waited long enough
+    assert history.as_of(IMG1, None).header.sequence == 2
+    assert fed([first, make_binned(second), second]).history.whole(IMG1, heard_s).header.sequence == 2
+    assert fed([make_binned(second)]).history.whole(IMG1, heard_s).header.sequence == 2  # there is no other
+    assert history.whole(("IMG9", "reduced"), heard_s) is None

@@ -20,7 +20,7 @@ from dashboards.settings import Settings
 from streams.clock import SystemClock
 from streams.settings import load
 from tests.desks import made_desk
-from tests.quicklook import SATURATED_AT, make_frame, make_status
+from tests.quicklook import SATURATED_AT, make_binned, make_frame, make_status
 
 LIMIT_S = 20.0
 WISH = {
@@ -385,3 +385,46 @@ def test_two_hundred_connections_at_once_leave_the_served_ones_served():
             await page.until_sequence(6)
 
     run(test, max_viewers=20)
+
+
+def test_a_page_that_sees_single_pixels_stays_with_the_frame_that_has_them():
+    async def test(bench: Bench) -> None:
+        far, near = await bench.page(), await bench.page(region=[0, 32, 0, 32], screen_pixels=1024)
+        bench.feed.take(make_frame("IMG1", 1, side=256))
+        for page in (far, near):
+            await page.until_sequence(1)
+        second = make_frame("IMG1", 2, side=256)
+        bench.feed.take(make_binned(second, 128))
+        assert (await far.until_sequence(2))["images"][0]["rows"] == 128
+        await near.send({"type": "probe", "x": 5, "y": 7})
+        probed = await near.until(lambda header: header["kind"] == "probe")
+        assert probed["binning"] == 1  # of the first frame still
+        bench.feed.take(second)
+        assert await near.until_sequence(2)
+        await near.send({"type": "probe", "x": 5, "y": 7})
+        probed = await near.until(lambda header: header["kind"] == "probe")
+        assert probed["value"] == pytest.approx(float(second.data[7, 5]))
+
+    run(test, display_pixels=128)
+
+
+def test_the_whole_scene_is_not_sent_again_when_the_full_pixels_come():
+    async def test(bench: Bench) -> None:
+        page = await bench.page()
+        frame = make_frame("IMG1", 1, side=256)
+        bench.feed.take(make_binned(frame, 128))
+        await page.until_sequence(1)
+        bench.feed.take(frame)
+        await page.send({"type": "probe", "x": 5, "y": 7})
+        bases = []
+
+        def is_last(header: dict[str, Any]) -> bool:
+            bases.append(header.get("layer") == "base")
+            return header["kind"] == "state" and header["display"].get("frames") == 1
+
+        await page.until(is_last)
+        bench.feed.take(make_frame("IMG1", 2, side=256))
+        await page.until(lambda header: bases.append(header.get("layer") == "base") or sequence_of(header) == 2)
+        assert sum(bases) == 1  # that of the second frame
+
+    run(test, display_pixels=128)

@@ -18,7 +18,7 @@ from rtcal.routing import MAX_PIPELINES
 from streams import wire
 from streams.endpoints import open_reads
 from streams.errors import EndpointError, ImageError
-from streams.messages import Frame, Observe, ObserveHeader, Preview, Read, Status, Telemetry, TelemetryHeader
+from streams.messages import Binned, Frame, Observe, ObserveHeader, Preview, Read, Status, Telemetry, TelemetryHeader
 from tests.fakes import READ_HEADER, FakeClock, FixedReferences, ListSink, ListSource, ramp_reads
 from tests.hostile import HOSTILE
 from tests.rigs import published_reads, running, settings_with
@@ -480,3 +480,21 @@ def test_previews_are_binned_to_the_size_of_a_screen():
     )
     daemon.run(threading.Event())
     assert {preview.raw.shape for preview in stepped.previews.of(Preview)} == {(50, 32)}
+
+
+def test_a_frame_that_is_larger_than_a_screen_is_published_binned_before_it():
+    log = []
+
+    class Noting(ListSink):
+        def send(self, message):
+            log.append(message.header.kind)
+            return super().send(message)
+
+    frames, previews = Noting(), Noting()
+    source = ListSource(ramp_reads(np.full((3, 200, 130), 1000, "<u2")))
+    settings = settings_with(daemon={"preview_pixels": 64})
+    Daemon(settings, FixedReferences(), source, frames, previews, FakeClock()).run(threading.Event())
+    (binned,), (frame,) = previews.of(Binned), frames.of(Frame)
+    assert binned.header.frame == frame.header
+    assert (binned.data.shape, frame.data.shape) == ((50, 32), (200, 130))
+    assert log.index("binned") < log.index("frame")

@@ -45,6 +45,7 @@ HOT_LOOPS = {
     "root": (finish._root, (Y, IMAGE)),
     "preview": (preview._add_slopes, (Y, A, A, PLANES, MASK, float32, float32, F4, F4)),
     "bins": (bins._add_row, (U2, F4)),
+    "bins of good pixels": (bins._add_good_row, (F4, numba.uint32[::1], numba.uint32, F4, F4)),
     "variances of neighbours": (badpix._mask, (IMAGE, IMAGE, MASK, int64, numba.int32[::1], F4)),
 }
 PACKED = re.compile(r"^\s*v(?:(?:add|sub|mul|div|sqrt|fmadd\w*)ps|pm(?:ax|in)uw|pcmp\w+)\s.*%[yz]mm", re.MULTILINE)
