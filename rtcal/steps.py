@@ -47,7 +47,7 @@ class JumpTest:
     def as_array(self) -> NDArray[np.float64]:
         """Return it as the kernels take it (`kernels.jumps`, `settings`)."""
         noise_dn, photon_dn = min(self.read_noise_dn, BEYOND), min(1 / self.gain_e_per_dn, BEYOND)
-        return np.array([2 * noise_dn**2, photon_dn, self.threshold_sigma**2])
+        return np.array([noise_dn**2, photon_dn, self.threshold_sigma**2])
 
 
 def flat_row(value: float, width: int) -> FloatImage:

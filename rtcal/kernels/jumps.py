@@ -1,38 +1,37 @@
 """The test for jumps on a row, block by block: nearly all blocks are quiet and need one look as vector code.
 
-`settings` are float64: variance of a difference of two reads [DN2]; DN2 of photon noise for 1 DN; square of the
-threshold in sigma.
+`settings` are float64: variance of a read [DN2]; DN2 of photon noise for 1 DN; square of the threshold in sigma.
 """
 
 import numpy as np
 
 from rtcal.kernels._jit import kernel
 from rtcal.kernels.planes import BLOCK, JUMP, NEVER, list_set, wake
-from rtcal.kernels.segments import beyond, close_segment, flux_before, settle
+from rtcal.kernels.segments import beyond, close_segment, first_noise, flux_before, settle, step_noise
 from rtcal.kernels.sums import add_all, add_calm
 
 CALM, LOOK, GONE = np.uint8(0), np.uint8(1), np.uint8(2)
-FIRST_STEPS = 1.2
-"""The median of three steps is itself uncertain: their variance limit is this much wider."""
+MEDIAN = 0.85
+"""Of the variance of a fitted step, what its deviation from the median of three has in the tails (by simulation)."""
 
 
 @kernel
 def _prediction(k, times, settings):
     """Return what judges the step into the read `k` of pixels to which nothing has happened, float32.
 
-    Mean time of the reads before it [s]; one over their spread [s-2]; the step's length [s]; variance of a
-    difference of two reads [DN2]; DN2 of photon noise for 1 DN/s; square of the threshold.
+    Mean time of the reads before it [s]; one over their spread [s-2]; the step's length [s]; its noise by
+    `segments.step_noise`; square of the threshold.
     """
     count = np.float64(k)
     mean = times.first_sums[k] / count
     inverse = 1.0 / (times.second_sums[k] - count * mean * mean)
-    step_s = times.times_s[k] - times.times_s[k - 1]
+    noise = step_noise(k, 0, 0.0, 0.0, times, settings)
     return (
         np.float32(mean),
         np.float32(inverse),
-        np.float32(step_s),
-        np.float32(settings[0]),
-        np.float32(settings[1] * step_s),
+        np.float32(times.times_s[k] - times.times_s[k - 1]),
+        np.float32(noise[0]),
+        np.float32(noise[1]),
         np.float32(settings[2]),
     )
 
@@ -114,7 +113,8 @@ def _advance_pixel(y, x, index, now, pending, previous, times, settings, state):
         t_before = moments[y, 1, x] - times.times_s[k] * pending[x]
         flux = flux_before(y, x, k, s_before, t_before, start, times, state.closed)
         if flux == flux:
-            settle(y, x, index, now[x], previous[x], pending[x], flux, saturates, times, settings, state)
+            noise = step_noise(k, start, state.closed[y, 1, x], state.closed[y, 2, x], times, settings)
+            settle(y, x, index, now[x], previous[x], pending[x], flux, noise, saturates, times, settings, state)
     if not saturates:
         moments[y, 0, x] += now[x]
         moments[y, 1, x] += times.times_s[index] * now[x]
@@ -126,30 +126,51 @@ def _median(one, two, three):
 
 
 @kernel
-def _first_steps_quiet(a, b, second, third, fourth, gaps_s, noise2, photon_per_s, limit2):
+def _first_prediction(times, settings):
+    """Return what judges the first two steps of a ramp by the median of three, float32.
+
+    The steps' lengths [s]; for each of the two variance of the reads [DN2], then of photons for 1 DN/s [DN2]; square of
+    the threshold.
+    """
+    times_s = times.times_s
+    into_second, into_third = first_noise(1, 4, times, settings), first_noise(2, 4, times, settings)
+    return (
+        np.float32(times_s[1] - times_s[0]),
+        np.float32(times_s[2] - times_s[1]),
+        np.float32(times_s[3] - times_s[2]),
+        np.float32(MEDIAN * into_second[0]),
+        np.float32(MEDIAN * into_third[0]),
+        np.float32(MEDIAN * into_second[1]),
+        np.float32(MEDIAN * into_third[1]),
+        np.float32(settings[2]),
+    )
+
+
+@kernel
+def _first_steps_quiet(a, b, second, third, fourth, prediction):
     """Tell whether the first three steps of a block's ramps agree with their median; the first signal is 0."""
+    gap1, gap2, gap3, read1, read2, photon1, photon2, limit2 = prediction
     loud = False
     for x in range(a, b):
-        one, two = second[x] / gaps_s[0], (third[x] - second[x]) / gaps_s[1]
-        three = (fourth[x] - third[x]) / gaps_s[2]
+        one, two, three = second[x] / gap1, (third[x] - second[x]) / gap2, (fourth[x] - third[x]) / gap3
         flux = _median(one, two, three)
-        shot = max(flux, np.float32(0.0)) * photon_per_s
-        d1, d2 = (one - flux) * gaps_s[0], (two - flux) * gaps_s[1]
-        loud |= d1 * d1 > limit2 * (noise2 + shot * gaps_s[0])
-        loud |= d2 * d2 > limit2 * (noise2 + shot * gaps_s[1])
+        shot = max(flux, np.float32(0.0))
+        d1, d2 = (one - flux) * gap1, (two - flux) * gap2
+        loud |= d1 * d1 > limit2 * (read1 + shot * photon1)
+        loud |= d2 * d2 > limit2 * (read2 + shot * photon2)
     return not loud
 
 
 @kernel
-def _find_busy_first(y, a, b, second, third, fourth, first_bad, gaps_s, noise2, photon_per_s, limit2, busy):
+def _find_busy_first(y, a, b, second, third, fourth, first_bad, prediction, busy):
+    gap1, gap2, gap3, read1, read2, photon1, photon2, limit2 = prediction
     for x in range(a, b):
-        one, two = second[x] / gaps_s[0], (third[x] - second[x]) / gaps_s[1]
-        three = (fourth[x] - third[x]) / gaps_s[2]
+        one, two, three = second[x] / gap1, (third[x] - second[x]) / gap2, (fourth[x] - third[x]) / gap3
         flux = _median(one, two, three)
-        shot = max(flux, np.float32(0.0)) * photon_per_s
-        d1, d2 = (one - flux) * gaps_s[0], (two - flux) * gaps_s[1]
-        loud = d1 * d1 > limit2 * (noise2 + shot * gaps_s[0])
-        loud |= d2 * d2 > limit2 * (noise2 + shot * gaps_s[1])
+        shot = max(flux, np.float32(0.0))
+        d1, d2 = (one - flux) * gap1, (two - flux) * gap2
+        loud = d1 * d1 > limit2 * (read1 + shot * photon1)
+        loud |= d2 * d2 > limit2 * (read2 + shot * photon2)
         eventful = loud | (first_bad[y, x] != NEVER)
         busy[x - a] = (GONE if first_bad[y, x] < 3 else LOOK) if eventful else CALM
 
@@ -169,47 +190,45 @@ def begin_row(y, fourth, third, second, times, settings, state):
     times, settings, state
         As in `advance_row`.
     """
-    gaps = np.empty(3, np.float32)
-    for i in range(3):
-        gaps[i] = times.times_s[i + 1] - times.times_s[i]
-    noise2, photon = np.float32(settings[0]), np.float32(settings[1])
-    limit2, time_s = np.float32(settings[2] * FIRST_STEPS), np.float32(times.times_s[3])
+    prediction, time_s = _first_prediction(times, settings), np.float32(times.times_s[3])
     busy, places = np.empty(BLOCK, np.uint8), np.empty(BLOCK, np.int64)
     moments, slow = state.moments, state.slow
     for block in range(slow.shape[1]):
         a, b = np.uint64(block * BLOCK), np.uint64(min((block + 1) * BLOCK, fourth.size))
         if slow[y, block] == 0:
-            if _first_steps_quiet(a, b, second, third, fourth, gaps, noise2, photon, limit2):
+            if _first_steps_quiet(a, b, second, third, fourth, prediction):
                 add_all(y, a, b, fourth, time_s, moments)
                 continue
             slow[y, block] = 1
             wake(y, a, b, state.first_bad, state.start)
-        _find_busy_first(y, a, b, second, third, fourth, state.first_bad, gaps, noise2, photon, limit2, busy)
+        _find_busy_first(y, a, b, second, third, fourth, state.first_bad, prediction, busy)
         add_calm(y, a, b, fourth, time_s, moments, busy)
         for i in range(list_set(busy, np.int64(b - a), places)):
-            _begin_pixel(y, block * BLOCK + places[i], fourth, third, second, gaps, times, settings, state)
+            _begin_pixel(y, block * BLOCK + places[i], fourth, third, second, times, settings, state)
 
 
 @kernel
-def _begin_pixel(y, x, fourth, third, second, gaps_s, times, settings, state):
-    moments, bad_from = state.moments, state.first_bad[y, x]
-    one, two = second[x] / gaps_s[0], (third[x] - second[x]) / gaps_s[1]
-    flux = min(one, two)
+def _begin_pixel(y, x, fourth, third, second, times, settings, state):
+    moments, bad_from, times_s = state.moments, state.first_bad[y, x], times.times_s
+    one, two = second[x] / (times_s[1] - times_s[0]), (third[x] - second[x]) / (times_s[2] - times_s[1])
+    flux, n_known, part = min(one, two), 3, 1.0
     if bad_from > 3:
-        flux = _median(one, two, (fourth[x] - third[x]) / gaps_s[2])
+        flux, n_known, part = _median(one, two, (fourth[x] - third[x]) / (times_s[3] - times_s[2])), 4, MEDIAN
     moments[y, 0, x] = second[x]
-    moments[y, 1, x] = times.times_s[1] * second[x]
+    moments[y, 1, x] = times_s[1] * second[x]
     for k in range(1, 3):
         if state.start[y, x] < k:  # else the step into the third read was the way back of a bad second one
             pending, previous = (third[x], second[x]) if k == 2 else (second[x], np.float32(0.0))
             now, saturates = (fourth[x], bad_from == 3) if k == 2 else (third[x], False)
-            settle(y, x, k + 1, now, previous, pending, flux, saturates, times, settings, state)
+            read, photon = first_noise(k, n_known, times, settings)
+            noise = (part * read, part * photon)
+            settle(y, x, k + 1, now, previous, pending, flux, noise, saturates, times, settings, state)
         if k == 1:
             moments[y, 0, x] += third[x]
-            moments[y, 1, x] += times.times_s[2] * third[x]
+            moments[y, 1, x] += times_s[2] * third[x]
     if bad_from > 3:
         moments[y, 0, x] += fourth[x]
-        moments[y, 1, x] += times.times_s[3] * fourth[x]
+        moments[y, 1, x] += times_s[3] * fourth[x]
 
 
 @kernel
@@ -252,8 +271,10 @@ def _end_pixel(y, x, n_used, pending, previous, times, settings, state):
     t_before = moments[y, 1, x] - times.times_s[k] * pending[x]
     flux = flux_before(y, x, k, s_before, t_before, start, times, state.closed)
     gap_s = times.times_s[k] - times.times_s[k - 1]
-    # No flux (NaN) is beyond nothing: the read is believed.
-    if beyond(pending[x] - previous[x] - flux * gap_s, flux, gap_s, settings):
+    if flux != flux:
+        return  # nothing to judge it by
+    noise = step_noise(k, start, state.closed[y, 1, x], state.closed[y, 2, x], times, settings)
+    if beyond(pending[x] - previous[x] - flux * gap_s, flux, noise, settings):
         close_segment(y, x, start, k, s_before, t_before, times, state.closed)
         state.start[y, x] = k
         moments[y, 0, x] = pending[x]

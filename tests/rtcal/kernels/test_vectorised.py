@@ -18,7 +18,7 @@ from rtcal.kernels.finish import Estimate
 F4, U2, U1 = float32[::1], uint16[::1], numba.uint8[::1]
 IMAGE, RAW, MASK, FLAGS = float32[:, ::1], uint16[:, ::1], numba.uint8[:, ::1], numba.uint32[:, ::1]
 PLANES, Y, A = float32[:, :, ::1], int64, numba.uint64
-PREDICTION = numba.types.UniTuple(float32, 6)
+PREDICTION, FIRST_PREDICTION = numba.types.UniTuple(float32, 6), numba.types.UniTuple(float32, 8)
 ESTIMATE = numba.types.NamedTuple((PLANES, F4, int64, float32, float32, numba.boolean), Estimate)
 
 HOT_LOOPS = {
@@ -32,10 +32,10 @@ HOT_LOOPS = {
     "sums, jumps in the block": (sums.add_calm, (Y, A, A, F4, float32, PLANES, U1)),
     "jumps": (jumps._is_quiet, (Y, A, A, F4, F4, PLANES, float32, PREDICTION)),
     "jumps, block with one": (jumps._find_busy, (Y, A, A, uint16, F4, F4, PLANES, RAW, RAW, float32, PREDICTION, U1)),
-    "first jumps": (jumps._first_steps_quiet, (A, A, F4, F4, F4, F4, float32, float32, float32)),
+    "first jumps": (jumps._first_steps_quiet, (A, A, F4, F4, F4, FIRST_PREDICTION)),
     "first jumps, block with one": (
         jumps._find_busy_first,
-        (Y, A, A, F4, F4, F4, RAW, F4, float32, float32, float32, U1),
+        (Y, A, A, F4, F4, F4, RAW, FIRST_PREDICTION, U1),
     ),
     "ramps gathered": (close._add_plain, (Y, A, A, PLANES, F4, float32, float32, U1, PLANES)),
     "slope": (finish._plain_rate, (Y, A, A, ESTIMATE, F4, IMAGE, IMAGE)),
