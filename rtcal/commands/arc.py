@@ -12,6 +12,7 @@ import typer
 from astropy.io import fits
 from msgspec.structs import replace
 
+from rtcal.commands.arc_edit import edit
 from rtcal.commands.common import (
     ConfigOption,
     JsonOption,
@@ -27,7 +28,7 @@ from rtcal.errors import UsageError
 from rtcal.refmake.plots import check_plot
 from rtcal.spectrograph.arc import ArcSettings, ArcSolution, Spectra, solve
 from rtcal.spectrograph.arcfile import read_arc, read_solution, read_traces, write_arc
-from rtcal.spectrograph.arcframes import ArcFrame, load_frames, load_spectra, spectra_of
+from rtcal.spectrograph.arcframes import ArcFrame, load_frames, load_spectra, spectra_of, together
 from rtcal.spectrograph.arcplot import plot_residuals
 from rtcal.spectrograph.linelists import LineList, Medium, lamp_lines, read_lines
 from rtcal.spectrograph.traces import Traces, cut_to_light, find_traces
@@ -35,6 +36,7 @@ from streams.fits_files import open_fits
 from streams.messages import Scalar
 
 arc = typer.Typer(help="Wavelengths of the spectrograph from arc lamps.", no_args_is_help=True)
+arc.command("edit")(edit)
 
 WORST = 10
 SOME = f"traces that are not OK, and the {WORST} of the others with the largest residuals"
@@ -111,8 +113,10 @@ def solve_(
         known = read_solution(traces) if traces is not None else []
         solution = solve(arcs, listed, wave_range, how, lambda done, _: progress.update(task, completed=done), known)
     history = [f"from {path.name}" for path in inputs] + [f"lines: {lines.name if lines else 'own tables'}"]
+    light = together(arcs)
+    kept = pedigree.upper()
     write_arc(
-        out, solution, where, shape, header, elements, start, history, pedigree=pedigree.upper(), overwrite=overwrite
+        out, solution, where, shape, header, elements, start, history, spectra=light, pedigree=kept, overwrite=overwrite
     )
     summary = f"{len(solution.solved)} of {len(where)} traces, order {solution.order}, {_figures(solution)}"
     plot_residuals(picture, solution, where.middle_y, f"{out.name}: {summary}")

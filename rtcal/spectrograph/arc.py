@@ -31,15 +31,21 @@ from rtcal.spectrograph.matching import (
     to_u,
     visible,
 )
+from rtcal.spectrograph.neighbours import nearest, share
 from streams.lamps import LAMPS
 
+MASKED: Final = 1
+"""A line that no fit may use, by a person's word; 0 is the program's own judgement."""
+NAMED: Final = 2
+"""A line that the fit uses as the person said, whatever it does to the fit."""
+UNNAMED: Final = 3
+"""A line that has no name, though the program would give it one."""
 LIGHT_KM_S: Final = 299_792.458
 MOST_LINES: Final = 400
 _FWHM: Final = 2.354820045
 _PILOTS: Final = 12
 _SAMPLE: Final = 40
 _SAME_LINE_PX: Final = 1.0
-_STRANGER_SIGMA: Final = 3.0
 _LEAST_TOGETHER: Final = 0.25
 _FEWEST_PILOT_LINES: Final = 4
 
@@ -100,12 +106,15 @@ class TraceSolution:
         Its lines.
     matched
         None where FAILED.
+    marks
+        What a person said of each line (`MASKED`, `NAMED`, `UNNAMED`), int64; None: nothing.
     """
 
     status: str
     reason: str
     found: Detected
     matched: Matched | None
+    marks: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,7 +279,7 @@ def _solve_again(
         traces = _rescue(traces, seen, spectra, settings)
     if settings.neighbours:
         traces = share_with_neighbours(traces, spectra.place, settings.neighbours)
-    return ArcSolution(tuple(traces), seen, order)
+    return ArcSolution(tuple(traces), listed, order)
 
 
 def _start(series: Floats, last_px: float) -> Matched:
@@ -491,7 +500,7 @@ def _rescue(
             continue
         order = np.argsort(np.hypot(*(spectra.place[good] - spectra.place[index]).T), kind="stable")[:9]
         helpers = [traces[good[k]].matched for k in order]
-        shape = _median_shape([one for one in helpers if one is not None], float(spectra.length[index] - 1))
+        shape = median_shape([one for one in helpers if one is not None], float(spectra.length[index] - 1))
         moved = _shift_and_scale(trace.found, listed, shape, _limits_of(helpers, settings))
         if moved is not None:
             reason = f"{moved.count} lines: shape of its neighbours"
@@ -508,7 +517,8 @@ def _limits_of(helpers: Sequence[Matched | None], settings: ArcSettings) -> floa
     return float(np.clip(3 * spread, 1.0, settings.stagger_px + 1))
 
 
-def _median_shape(helpers: Sequence[Matched], last_px: float) -> Matched:
+def median_shape(helpers: Sequence[Matched], last_px: float) -> Matched:
+    """Return the median of some fits' coefficients, expanded over 0 ... `last_px`; its lines are nobody's."""
     size = max(one.coefficients.size for one in helpers)
     series = [np.pad(_at_length(one, last_px), (0, size - one.coefficients.size)) for one in helpers]
     return replace(helpers[0], coefficients=np.median(series, axis=0), first_px=0.0, last_px=last_px)
@@ -570,85 +580,20 @@ def _nearest(
     return usable[near], choices[index[near]]
 
 
-def share_with_neighbours(traces: Sequence[TraceSolution], place: Floats, count: int) -> list[TraceSolution]:
-    """Draw each coefficient to a plane through its neighbours', by its own error over their true scatter.
+def share_with_neighbours(
+    traces: Sequence[TraceSolution], place: Floats, count: int, near: NDArray[np.int64] | None = None
+) -> list[TraceSolution]:
+    """Let the traces that are OK lend each other what they have in common (`neighbours.share`).
 
-    The highest term comes first; the lower ones are fitted again with it, and so on down. Traces that differ from
-    their neighbours by more than their errors, for whatever cause, stay as they are.
+    `near` are the neighbours of the traces that are OK where they are known already.
     """
-    good = [i for i, trace in enumerate(traces) if trace.status == "OK" and trace.matched is not None]
-    if len(good) < 8:
-        return list(traces)
-    fits = [_Lines(traces[i]) for i in good]
-    near = _neighbours(place[good], min(count, len(good) - 1))
-    size = max(fit.size for fit in fits)
-    shared = np.zeros((len(good), size))
-    for term in range(size - 1, -1, -1):
-        own = np.array([fit.term(term, shared[i]) for i, fit in enumerate(fits)])
-        values, errors = own[:, 0], own[:, 1]
-        predicted = np.array([_plane(values, place[good], i, near[i]) for i in range(len(good))])
-        away = values - predicted
-        scatter = 1.4826 * float(np.median(np.abs(away)))
-        scatter2 = max(scatter**2 - float(np.median(errors**2)), 0.0)
-        weight = errors**2 / (errors**2 + scatter2 + 1e-30)
-        # At the end of a slice neighbours on the detector are none on the sky: such a trace stands out and stays.
-        weight[np.abs(away) > _STRANGER_SIGMA * np.sqrt(errors**2 + scatter2)] = 0.0
-        shared[:, term] = values + weight * (predicted - values)
+    good = [i for i, trace in enumerate(traces) if trace.status == "OK"]
+    matched = [one for i in good if (one := traces[i].matched) is not None]
+    near = nearest(place[good], count) if near is None else near
     out = list(traces)
-    for i, series in zip(good, shared, strict=True):
-        one = traces[i].matched
-        assert one is not None
-        updated = replace(one, coefficients=series)
-        x = traces[i].found.x[one.lines]
-        residual = (updated.wavelengths(x) - one.wavelength_um)[one.used] / np.abs(updated.dispersion(x))[one.used]
-        out[i] = replace(traces[i], matched=replace(updated, rms_px=float(np.sqrt(np.mean(residual**2)))))
+    for i, one in zip(good, share([traces[i].found for i in good], matched, place[good], near), strict=True):
+        out[i] = replace(traces[i], matched=one)
     return out
-
-
-class _Lines:
-    """The lines that a trace's fit used, to be fitted again with some terms held."""
-
-    def __init__(self, trace: TraceSolution) -> None:
-        one = trace.matched
-        assert one is not None
-        x = trace.found.x[one.lines][one.used]
-        self.size = one.coefficients.size
-        self._design = chebyshev.chebvander(to_u(x, one.first_px, one.last_px), self.size - 1)
-        self._wavelength_um = one.wavelength_um[one.used]
-        um_per_px = float(np.mean(np.abs(one.dispersion(x))))
-        self._sigma2 = (max(one.rms_px, 0.01) * um_per_px) ** 2 * x.size / max(x.size - self.size, 1)
-
-    def term(self, number: int, held: Floats) -> tuple[float, float]:
-        """Return a term and its error, fitted together with the lower ones; the higher are held."""
-        if number >= self.size:
-            return 0.0, 1.0  # a term that the fit never had: its neighbours' alone
-        above = self._design[:, number + 1 :] @ held[number + 1 : self.size]
-        design = self._design[:, : number + 1]
-        inverse = np.linalg.pinv(design.T @ design)
-        series = inverse @ (design.T @ (self._wavelength_um - above))
-        return float(series[number]), float(np.sqrt(max(inverse[number, number], 0.0) * self._sigma2))
-
-
-def _neighbours(where: Floats, count: int) -> NDArray[np.int64]:
-    near = np.empty((where.shape[0], count), np.int64)
-    for index in range(where.shape[0]):
-        distance = np.hypot(*(where - where[index]).T)
-        distance[index] = np.inf
-        closest = np.argpartition(distance, count - 1)[:count]
-        near[index] = closest[np.argsort(distance[closest], kind="stable")]
-    return near
-
-
-def _plane(values: Floats, where: Floats, index: int, near: NDArray[np.int64]) -> float:
-    """Predict a trace's value from a plane through its neighbours'."""
-    # Outliers among the neighbours are drawn in to three robust sigmas before the plane is laid.
-    middle = float(np.median(values[near]))
-    spread = 1.4826 * float(np.median(np.abs(values[near] - middle)))
-    calm = np.clip(values[near], middle - 3 * spread, middle + 3 * spread)
-    offset = where[near] - where[index]
-    varied = [k for k in (0, 1) if np.ptp(offset[:, k]) > 0]
-    design = np.column_stack([np.ones(near.size), offset[:, varied]])
-    return float(np.linalg.lstsq(design, calm, rcond=None)[0][0])
 
 
 def _residuals(index: int, trace: TraceSolution) -> tuple[Floats, Floats, Floats, Floats]:

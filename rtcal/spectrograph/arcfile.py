@@ -1,7 +1,7 @@
 """The ARC reference on disk: what the real-time path needs to know of wavelengths, and how it came about.
 
 PRIMARY, WAVE (float64 [um], vacuum, NaN off the traces), DLAM (float32 [um/px]), TRACEID (int32, -1 off the traces),
-PROFILE (float32, (trace, 2): sigma and height across the dispersion [px]), TRACES, LINES, DQ, DQ_DEF.
+PROFILE (float32, (trace, 2): sigma and height across the dispersion [px]), TRACES, LINES, LIST, SPECTRA, DQ, DQ_DEF.
 `docs/spectrograph.md` lists the columns.
 """
 
@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 import rtcal
 from rtcal.errors import RtcalError
 from rtcal.spectrograph.arc import ArcSolution, TraceSolution
-from rtcal.spectrograph.linelists import Floats
+from rtcal.spectrograph.linelists import Floats, LineList
+from rtcal.spectrograph.matching import Detected, Matched
 from rtcal.spectrograph.traces import Traces, from_columns
 from streams.dq import Dq
 from streams.fits_files import guarded, open_fits
@@ -94,6 +96,7 @@ def write_arc(
     start: str,
     history: Sequence[str],
     *,
+    spectra: NDArray[np.floating] | None = None,
     pedigree: str = "GROUND",
     overwrite: bool = False,
 ) -> None:
@@ -117,6 +120,8 @@ def write_arc(
         ISO UTC from when on it may be used.
     history
         What it was made of.
+    spectra
+        Real, (trace, t): the arc's light that the lines were found in, to be looked at later; None: not kept.
     pedigree
         INFLIGHT, GROUND, SIMULATION or DUMMY.
     overwrite
@@ -147,7 +152,12 @@ def write_arc(
         fits.ImageHDU(profile, name="PROFILE"),
         _trace_table(solution, traces, series),
         _line_table(solution, traces),
+        _list_table(solution.listed),
     ]
+    if spectra is not None:
+        kept = fits.ImageHDU(spectra.astype(">f4"), name="SPECTRA")
+        kept.header["BUNIT"] = ("electron/s", "of all arcs together, (trace, pixel from X0)")
+        extra.append(kept)
     cards = _cards(solution, header, lamps, start, history, pedigree)
     write_image(path, cards, None, None, dq, extra=extra, overwrite=overwrite)
 
@@ -173,6 +183,84 @@ def read_arc(path: Path) -> Arc:
     series = np.array(columns.get("WAVECOEF", np.full((len(table), 2), np.nan)), np.float64)
     status = tuple(str(text).strip() for text in columns.get("STATUS", ["FAILED"] * len(table)))
     return Arc(path.name, header, from_columns(columns), status, series, (int(shape[0]), int(shape[1])))
+
+
+@dataclass(frozen=True, eq=False)
+class SolvedArc:
+    """An ARC reference with all that a person needs to judge and change it.
+
+    Attributes
+    ----------
+    arc
+        What the real-time path uses.
+    solution
+        Lines, names and fits of each trace.
+    spectra
+        Float32, (trace, t) [e-/s]; None where the file does not hold them.
+    history
+        What it was made of.
+    """
+
+    arc: Arc
+    solution: ArcSolution
+    spectra: NDArray[np.float32] | None
+    history: tuple[str, ...]
+
+
+def read_solved(path: Path) -> SolvedArc:
+    """Read an ARC reference back as it was solved.
+
+    Raises
+    ------
+    RtcalError
+        If it lacks the tables of lines; says which.
+    StreamsError
+        If the file cannot be read.
+    """
+    arc = read_arc(path)
+    with open_fits(path) as hdus, guarded(path):
+        missing = [name for name in ("LINES", "LIST") if name not in hdus]
+        if missing:
+            raise RtcalError(f"{path}: lacks {', '.join(missing)}, so its lines cannot be edited; solve the arc anew")
+        lines = {name: np.array(hdus["LINES"].data[name]) for name in hdus["LINES"].data.names}
+        listed = hdus["LIST"].data
+        listed = LineList(
+            np.array(listed["WAVE"], np.float64),
+            np.array(listed["INTENSITY"], np.float64),
+            tuple(str(name).strip() for name in listed["ELEMENT"]),
+        )
+        reasons = [str(text).strip() for text in hdus["TRACES"].data["REASON"]]
+        spectra = np.array(hdus["SPECTRA"].data, np.float32) if "SPECTRA" in hdus else None
+        history = tuple(str(line) for line in hdus[0].header.get("HISTORY", ()))
+    by_trace = np.argsort(lines["ID"], kind="stable")
+    bounds = np.searchsorted(lines["ID"][by_trace], np.stack([arc.traces.ident, arc.traces.ident + 1]))
+    traces = [
+        _solved_trace(
+            {name: values[by_trace[first:last]] for name, values in lines.items()}, arc, index, reasons[index]
+        )
+        for index, (first, last) in enumerate(bounds.T)
+    ]
+    order = int(arc.header.get("ORDER", arc.series.shape[1] - 1))
+    return SolvedArc(arc, ArcSolution(tuple(traces), listed, order), spectra, history)
+
+
+def _solved_trace(lines: Mapping[str, NDArray[Any]], arc: Arc, index: int, reason: str) -> TraceSolution:
+    state = lines["STATE"].astype(np.int64)
+    real = {name: lines[name].astype(np.float64) for name in ("X", "FLUX", "XERR", "SIGMA", "SNR", "WAVE", "RESID")}
+    usable = (state == 0) & (real["FLUX"] > 0)
+    found = Detected(real["X"], real["FLUX"], real["XERR"], real["SIGMA"], real["SNR"], usable, state)
+    marks = lines["MARK"].astype(np.int64)
+    if arc.status[index] not in SOLVED:
+        return TraceSolution("FAILED", reason, found, None, marks)
+    named = np.flatnonzero(np.isfinite(real["WAVE"]))
+    used = lines["USED"].astype(bool)[named]
+    rms = float(np.sqrt(np.mean(real["RESID"][named][used] ** 2))) if used.any() else float("nan")
+    series = np.trim_zeros(arc.series[index], "b") if arc.series[index].any() else arc.series[index]
+    matched = Matched(
+        np.pad(series, (0, max(0, 2 - series.size))), 0.0, float(arc.traces.length[index] - 1), named,
+        real["WAVE"][named], used, rms, named.size / max(1, int(usable.sum())),
+    )  # fmt: skip
+    return TraceSolution(arc.status[index], reason, found, matched, marks)
 
 
 def read_traces(path: Path) -> Traces:
@@ -293,8 +381,17 @@ def _line_table(solution: ArcSolution, traces: Traces) -> fits.BinTableHDU:
     forms = {"ID": "J", "X": "D", "FLUX": "D", "SNR": "E", "SIGMA": "E", "XERR": "E", "WAVE": "D", "RESID": "E"}
     columns = [fits.Column(name, form, array=joined[name]) for name, form in forms.items()]
     columns += [fits.Column("ELEMENT", "2A", array=joined["ELEMENT"]), fits.Column("USED", "L", array=joined["USED"])]
-    columns.append(fits.Column("STATE", "I", array=joined["STATE"]))
+    columns += [fits.Column(name, "I", array=joined[name]) for name in ("STATE", "MARK")]
     return fits.BinTableHDU.from_columns(columns, name="LINES")
+
+
+def _list_table(listed: LineList) -> fits.BinTableHDU:
+    columns = [
+        fits.Column("WAVE", "D", unit="um", array=listed.wavelength_um),
+        fits.Column("INTENSITY", "E", array=listed.intensity),
+        fits.Column("ELEMENT", "2A", array=list(listed.element)),
+    ]
+    return fits.BinTableHDU.from_columns(columns, name="LIST")
 
 
 def _lines_of(trace: TraceSolution, ident: int, solution: ArcSolution) -> dict[str, NDArray[np.generic]]:
@@ -310,6 +407,7 @@ def _lines_of(trace: TraceSolution, ident: int, solution: ArcSolution) -> dict[s
         index = np.searchsorted(solution.listed.wavelength_um, one.wavelength_um)
         element[one.lines] = [solution.listed.element[i] for i in index]
     return {
+        "MARK": np.zeros(len(found), np.int64) if trace.marks is None else trace.marks,
         "ID": np.full(len(found), ident), "X": found.x, "FLUX": found.flux, "SNR": found.snr, "SIGMA": found.sigma_px,
         "XERR": found.err_px, "WAVE": wave, "RESID": residual, "ELEMENT": element, "USED": used, "STATE": found.state,
     }  # fmt: skip

@@ -149,6 +149,12 @@ def spectra_of(frames: Iterable[ArcFrame], traces: Traces, half_rows: float) -> 
     return out
 
 
+def together(arcs: Sequence[Spectra]) -> NDArray[np.float64]:
+    """Add up the spectra of several arcs, (trace, t); NaN where none has a value."""
+    light = np.stack([arc.flux for arc in arcs])
+    return np.where(np.isfinite(light).any(axis=0), np.nansum(light, axis=0), np.nan)
+
+
 def _load(path: Path) -> ArcFrame | None:
     with open_fits(path) as hdus, guarded(path):
         if "DATA" not in hdus or hdus["DATA"].data is None or hdus["DATA"].data.ndim != 2:

@@ -7,12 +7,14 @@ refined by nearest lines, and the one that explains most of the light wins.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
 from rtcal.kernels import lines as kernel
+from rtcal.spectrograph.fitting import CENTRE_FLOOR_PX, HIGHEST_ORDER, Lines, fit_clipped
 from rtcal.spectrograph.linelists import Floats, LineList
 
 Ints = NDArray[np.int64]
@@ -30,11 +32,6 @@ _EXPLAINED = 0.4
 """Least share of the light in lines that a match must name; a wrong lamp's best is 0.35."""
 _FAINTER = 0.05
 """Lists know strengths to a factor of a few; a line this much fainter than the faintest seen is not there."""
-_CENTRE_FLOOR_PX = 0.01
-_HIGHEST_ORDER = 8
-_FREE_ORDER = 3
-_TIE_PX = 3.0
-_ALONE_PX = 1.5
 _OUTLIER_PX = 0.25
 
 
@@ -119,8 +116,14 @@ class Matched:
     def dispersion(self, x: Floats) -> Floats:
         """Return the wavelength's derivative [um/px]."""
         u = to_u(x, self.first_px, self.last_px)
-        slope = chebyshev.chebval(u, chebyshev.chebder(self.coefficients))
+        slope = chebyshev.chebval(u, _derivation(self.coefficients.size) @ self.coefficients)
         return np.asarray(slope * 2 / (self.last_px - self.first_px))
+
+
+@cache
+def _derivation(size: int) -> Floats:
+    """Return the matrix that turns a series of some terms into its derivative's."""
+    return np.asarray(chebyshev.chebder(np.eye(size)))
 
 
 def to_u(x: Floats, first_px: float, last_px: float) -> Floats:
@@ -196,14 +199,14 @@ def best_order(found: Detected, matched: Matched) -> int:
     x = found.x[matched.lines]
     u = to_u(x, matched.first_px, matched.last_px)
     um_per_px = np.abs(matched.dispersion(x))
-    weight = matched.used / np.hypot(np.nan_to_num(found.err_px[matched.lines], nan=1.0), _CENTRE_FLOOR_PX)
+    weight = matched.used * weights_of(found, matched.lines)
     count = x.size
     criteria = []
-    highest = max(min(3, matched.count - 3), min(_HIGHEST_ORDER, matched.count // 2 - 1))
+    highest = max(min(3, matched.count - 3), min(HIGHEST_ORDER, matched.count // 2 - 1))
     for degree in range(min(2, highest), highest + 1):
         series = chebyshev.chebfit(u, matched.wavelength_um, degree, w=weight)
         residual = np.minimum(np.abs(chebyshev.chebval(u, series) - matched.wavelength_um) / um_per_px, _OUTLIER_PX)
-        variance = float(np.mean(residual**2)) + _CENTRE_FLOOR_PX**2
+        variance = float(np.mean(residual**2)) + CENTRE_FLOOR_PX**2
         criteria.append(count * np.log(variance) + (degree + 1) * np.log(count))
     return min(2, highest) + int(np.argmin(criteria))
 
@@ -368,45 +371,23 @@ def _fit(
     held: Floats,
     um_per_px: float,
 ) -> Matched:
-    """Fit the terms up to an order, on top of those held, with outliers clipped at three robust sigmas.
-
-    Where there are no lines a polynomial of more than three orders is tied, loosely, to one of three.
-    """
+    """Fit the terms up to an order, on top of those held."""
     u = to_u(found.x[lines], start.first_px, start.last_px)
-    weight = 1 / np.hypot(np.nan_to_num(found.err_px[lines], nan=1.0), _CENTRE_FLOOR_PX)
-    used = clear.copy()
     rest = wavelengths - chebyshev.chebval(u, held)
-    coefficients: Floats = start.coefficients
-    residual: Floats = np.zeros(u.size)
-    for _ in range(6):
-        own, leverage = _tied_fit(u[used], rest[used], weight[used], order)
-        coefficients = held.copy() if held.size > own.size else np.zeros(own.size)
-        coefficients[: own.size] += own
-        residual = (chebyshev.chebval(u, coefficients) - wavelengths) / um_per_px
-        spread = 1.4826 * float(np.median(np.abs(residual[used])))
-        alone = np.abs(residual)
-        alone[used] /= np.maximum(1 - leverage, 1e-6)  # how far the others' fit would miss the line
-        kept = clear & (np.abs(residual) <= max(3 * spread, 0.05)) & (alone <= _ALONE_PX)
-        if kept.sum() < order + 2 or np.array_equal(kept, used):
-            break
-        used = kept
-    rms = float(np.sqrt(np.mean(residual[used] ** 2)))
-    return Matched(coefficients, start.first_px, start.last_px, lines, wavelengths, used, rms, 0.0)
+    nothing = np.zeros(clear.size, bool)
+    ready = Lines(
+        u[None], rest[None], weights_of(found, lines)[None], clear[None], nothing[None], np.array([um_per_px])
+    )
+    own, used, residual = fit_clipped(ready, order)
+    coefficients = held.copy() if held.size > order + 1 else np.zeros(order + 1)
+    coefficients[: order + 1] += own[0]
+    rms = float(np.sqrt(np.mean(residual[0][used[0]] ** 2)))
+    return Matched(coefficients, start.first_px, start.last_px, lines, wavelengths, used[0], rms, 0.0)
 
 
-def _tied_fit(u: Floats, wavelengths: Floats, weight: Floats, order: int) -> tuple[Floats, Floats]:
-    """Return the weighted series, and each line's leverage: how much of it is in its own fitted value."""
-    if order > _FREE_ORDER:
-        calm = chebyshev.chebfit(u, wavelengths, _FREE_ORDER, w=weight)
-        empty = np.concatenate([np.linspace(-1, u.min(), 9)[:-1], np.linspace(1, u.max(), 9)[:-1]])
-        places = np.concatenate([u, empty])
-        values = np.concatenate([wavelengths, chebyshev.chebval(empty, calm)])
-        weights = np.concatenate([weight, np.full(empty.size, 1 / _TIE_PX)])
-    else:
-        places, values, weights = u, wavelengths, weight
-    q, r = np.linalg.qr(chebyshev.chebvander(places, order) * weights[:, None])
-    series = np.linalg.lstsq(r, q.T @ (values * weights), rcond=None)[0]
-    return np.asarray(series), np.asarray((q[: u.size] ** 2).sum(axis=1))
+def weights_of(found: Detected, lines: Ints) -> Floats:
+    """Return the inverse error of some lines' centres [1/px]."""
+    return np.asarray(1 / np.hypot(np.nan_to_num(found.err_px[lines], nan=1.0), CENTRE_FLOOR_PX))
 
 
 def linear_guess(low_um: float, high_um: float) -> Floats:

@@ -5,6 +5,9 @@ python -m tests.browser.screenshots build/screenshots
 
 import argparse
 import shutil
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,10 +15,16 @@ from typing import Any
 import numpy as np
 from playwright.sync_api import sync_playwright
 
+from rtcal.config import Settings
+from rtcal.spectrograph.arc import solve
+from rtcal.spectrograph.arcfile import write_arc
 from streams.dq import Dq
 from streams.messages import Frame, Quality
+from streams.settings import load
 from tests.browser.conftest import CHROMIUM_FLAGS, Display, Tab, hover
 from tests.quicklook import Publisher, make_cube, make_frame, make_preview, make_status
+from tests.rtcal.spectrograph.synthetic import Arc
+from tests.rtcal.spectrograph.test_arcfile import HEADER, placed
 
 NAMES = ("IMG1", "IMG2", "IMG3", "IMG4")
 SIDE = 1024
@@ -76,6 +85,38 @@ def take(folder: Path, only: str) -> None:
     finally:
         display.stop()
         publisher.close()
+
+
+def take_arc(folder: Path) -> None:
+    """The page of an arc, on a process and a file of its own."""
+    with tempfile.TemporaryDirectory() as room, sync_playwright() as playwright:
+        path = write_example(Path(room) / "arc_Hbb_slicer.fits")
+        command = [sys.executable, "-m", "rtcal", "arc", "edit", str(path), "--no-browser"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM_FLAGS)
+            page = browser.new_page(viewport={"width": 1280, "height": 800})
+            page.goto(process.stdout.readline().strip())
+            page.wait_for_selector("#app[data-trace]")
+            for key in ("w", "m", "ArrowLeft", "ArrowLeft", "i"):
+                page.keyboard.press(key)
+                page.wait_for_timeout(200)
+            page.screenshot(path=folder / "arc.png")
+            browser.close()
+            process.terminate()
+
+
+def write_example(path: Path) -> Path:
+    """Write an arc of 40 traces, one with a hot pixel's line, one without lines, for the picture of its page."""
+    arc = Arc(count=40, snr=25.0)
+    arc.flux[23] = np.random.default_rng(3).normal(0, 1, arc.x.size)
+    solution = solve([arc.spectra()], arc.lines, arc.off(), load(None, Settings).arc)
+    header = {**HEADER, "GRATING": "H4000", "FILTER": "Hbb"}
+    write_arc(
+        path, solution, placed(40, arc.x.size), (256, arc.x.size + 8), header, ["Ar", "Ne"], "2031-01-15T06:00:00", [],
+        spectra=arc.flux,
+    )  # fmt: skip
+    return path
 
 
 def photograph(publisher: Publisher, display: Display, folder: Path, only: str) -> None:
@@ -202,6 +243,8 @@ def main() -> None:
     parser.add_argument("--only", default="", help="part of a picture's name")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
+    if options.only in "arc":
+        take_arc(options.folder)
     take(options.folder, options.only)
 
 

@@ -51,7 +51,7 @@ def test_the_file_holds_all_that_an_arc_must(written):
     verify(path)
     with fits.open(path) as hdus:
         names = [hdu.name for hdu in hdus]
-        assert names == ["PRIMARY", "DQ", "WAVE", "DLAM", "TRACEID", "PROFILE", "TRACES", "LINES", "DQ_DEF"]
+        assert names == ["PRIMARY", "DQ", "WAVE", "DLAM", "TRACEID", "PROFILE", "TRACES", "LINES", "LIST", "DQ_DEF"]
         assert hdus["WAVE"].data.dtype == ">f8"
         assert hdus["TRACEID"].data.dtype == ">i4"
         cards = hdus[0].header

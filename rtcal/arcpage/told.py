@@ -1,0 +1,173 @@
+"""What the page is told: all traces at a glance, and one trace in full."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtcal.arcpage.editor import ArcEditor, unclear
+from rtcal.spectrograph.linelists import Floats
+from rtcal.spectrograph.matching import Matched
+
+FACTS = ("INSTRUME", "DETECTOR", "INSTMODE", "GRATING", "FILTER", "SCALE", "LLMSKST", "SLMSKST", "LAMPS", "USEAFTER")
+MOST_LISTED = 2000
+
+
+def overview(editor: ArcEditor) -> dict[str, Any]:
+    """Return the facts of the file, a row for each trace, and the used lines of all."""
+    arc = editor.solved.arc
+    every = list(range(len(arc.traces)))
+    return {
+        "file": arc.name,
+        "facts": {key: str(arc.header[key]) for key in FACTS if arc.header.get(key, "UNKNOWN") != "UNKNOWN"},
+        "shape": arc.shape,
+        "spectra": editor.solved.spectra is not None,
+        "rows": rows(editor, every),
+        "summary": summary(editor),
+    }
+
+
+def summary(editor: ArcEditor) -> dict[str, Any]:
+    """Return the figures of the whole solution, and what can be undone."""
+    solved, lines, rms_px, rms_km_s = editor.figures()
+    return {
+        "traces": len(editor.solved.arc.traces),
+        "solved": solved,
+        "lines": lines,
+        "rms_px": _short(rms_px),
+        "rms_km_s": _short(rms_km_s),
+        "order": editor.solution.order,
+        "edited": int(editor.edited.sum()),
+        "undo": editor.undoable,
+        "redo": editor.redoable,
+    }
+
+
+def rows(editor: ArcEditor, wanted: list[int]) -> list[dict[str, Any]]:
+    """Return what the map and the list show of some traces."""
+    traces, solution, edited = editor.solved.arc.traces, editor.solution.traces, editor.edited
+    middle, out = traces.middle_y, []
+    for index in wanted:
+        trace = solution[index]
+        one = trace.matched
+        row: dict[str, Any] = {
+            "index": index,
+            "id": int(traces.ident[index]),
+            "y": round(float(middle[index]), 2),
+            "x0": int(traces.column[index]),
+            "length": int(traces.length[index]),
+            "status": trace.status,
+            "reason": trace.reason,
+            "edited": bool(edited[index]),
+            "found": len(trace.found),
+        }
+        if one is not None:
+            x = trace.found.x[one.lines]
+            row |= {
+                "used": one.count,
+                "rms": _short(one.rms_px),
+                "order": one.coefficients.size - 1,
+                "x": np.round(x, 1).tolist(),
+                "wave": np.round(one.wavelength_um, 6).tolist(),
+                "away": _numbers(_away(one, x, one.wavelength_um), 4),
+                "kept": one.used.astype(int).tolist(),
+            }
+        out.append(row)
+    return out
+
+
+def detail(editor: ArcEditor, index: int, *, light: bool) -> dict[str, Any]:
+    """Return the lines, the fit and the list of one trace; with `light` its spectrum too."""
+    solved, trace = editor.solved, editor.solution.traces[index]
+    length = int(solved.arc.traces.length[index])
+    shape = editor.shape_of(index)
+    told: dict[str, Any] = {
+        "index": index,
+        "id": int(solved.arc.traces.ident[index]),
+        "length": length,
+        "series": [] if shape is None else shape.coefficients.tolist(),
+        "guessed": trace.matched is None,
+        "lines": _lines(editor, index, shape),
+        "list": [] if shape is None else _list(editor, shape, length),
+    }
+    if light and solved.spectra is not None:
+        told["light"] = _numbers(solved.spectra[index, :length], None)
+    return told
+
+
+def _lines(editor: ArcEditor, index: int, shape: Matched | None) -> list[dict[str, Any]]:
+    trace = editor.solution.traces[index]
+    found, one = trace.found, trace.matched
+    count = len(found)
+    marks = np.zeros(count, int) if trace.marks is None else trace.marks
+    wave, away, used, blend = (
+        np.full(count, np.nan),
+        np.full(count, np.nan),
+        np.zeros(count, bool),
+        np.zeros(count, bool),
+    )
+    if one is not None:
+        wave[one.lines], used[one.lines] = one.wavelength_um, one.used
+        away[one.lines] = _away(one, found.x[one.lines], one.wavelength_um)
+        per_px = float(abs(one.dispersion(np.array([(one.first_px + one.last_px) / 2]))[0]))
+        blend[one.lines] = unclear(found, one.wavelength_um, per_px, editor.solution.listed)
+    predicted = shape.wavelengths(found.x) if shape is not None else np.full(count, np.nan)
+    listed = editor.solution.listed
+    out = []
+    for i in range(count):
+        element = ""
+        if np.isfinite(wave[i]):
+            element = listed.element[int(np.abs(listed.wavelength_um - wave[i]).argmin())]
+        out.append(
+            {
+                "x": round(float(found.x[i]), 3),
+                "snr": _short(float(found.snr[i])),
+                "flux": _short(float(found.flux[i])),
+                "sigma": _short(float(found.sigma_px[i])),
+                "err": _short(float(found.err_px[i])),
+                "wave": _short(float(wave[i]), 9),
+                "at": _short(float(predicted[i]), 9),
+                "away": _short(float(away[i])),
+                "element": element,
+                "used": bool(used[i]),
+                "blend": bool(blend[i]),
+                "state": int(found.state[i]),
+                "mark": int(marks[i]),
+            }
+        )
+    return out
+
+
+def _list(editor: ArcEditor, shape: Matched, length: int) -> list[list[Any]]:
+    """Return wavelength, strength, element and predicted place of the lamps' lines on a trace and a little beyond."""
+    x = np.arange(-20.0, length + 20.0)
+    wavelengths = shape.wavelengths(x)
+    order = np.argsort(wavelengths)
+    listed = editor.solution.listed
+    near = listed.between(float(wavelengths.min()), float(wavelengths.max()))
+    place = np.interp(near.wavelength_um, wavelengths[order], x[order])
+    chosen = np.argsort(-near.intensity, kind="stable")[:MOST_LISTED]
+    return [
+        [
+            round(float(near.wavelength_um[i]), 8),
+            _short(float(near.intensity[i])),
+            near.element[i],
+            round(float(place[i]), 2),
+        ]
+        for i in sorted(chosen)
+    ]
+
+
+def _away(one: Matched, x: Floats, wavelength_um: Floats) -> Floats:
+    return np.asarray((one.wavelengths(x) - wavelength_um) / np.abs(one.dispersion(x)))
+
+
+def _short(value: float, digits: int = 4) -> float | None:
+    """Return a number with few digits; None for one that JSON cannot hold."""
+    return float(f"{value:.{digits}g}") if np.isfinite(value) else None
+
+
+def _numbers(values: NDArray[np.floating], decimals: int | None) -> list[float | None]:
+    if decimals is None:
+        return [_short(float(value), 5) for value in values]
+    return [round(float(value), decimals) if np.isfinite(value) else None for value in values]
