@@ -32,9 +32,10 @@ from dashboards.render import (
 )
 from dashboards.scene import Moment, Scene, Tile
 from dashboards.settings import Limits, Smoothing, Stretch, ViewName
+from dashboards.sky import compass, residual
 from streams.clock import iso_utc
 from streams.dq import Dq
-from streams.messages import CubeHeader
+from streams.messages import CubeHeader, FrameHeader
 
 Finite = Annotated[float, Meta(ge=-1e30, le=1e30)]
 Index = Annotated[int, Meta(ge=0, le=2**53)]
@@ -298,7 +299,16 @@ def _shown(picture: Picture) -> dict[str, Any]:
         "last_read_utc": iso_utc(header.time_ns),
         "published_ms": picture.published_s * 1000.0,
         "cube": _cube(picture.header) if isinstance(picture.header, CubeHeader) else None,
+        **_on_sky(picture),
     }
+
+
+def _on_sky(picture: Picture) -> dict[str, Any]:
+    """Say where north and east are, and what dispersion the frame has; nothing of what is no frame."""
+    header = picture.header
+    if not isinstance(header, FrameHeader):
+        return {"compass": None, "residual": None}
+    return {"compass": compass(header.wcs), "residual": residual(header.adc)}
 
 
 def _cube(header: CubeHeader) -> dict[str, Any]:

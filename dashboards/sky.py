@@ -1,9 +1,44 @@
-"""Right ascension and declination of a pixel by a frame's world coordinates (a tangent plane)."""
+"""Where a frame lies on the sky, by its world coordinates (a tangent plane), and what dispersion is left in it."""
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
-NAMES = ("CRPIX1", "CRPIX2", "CRVAL1", "CRVAL2", "CD1_1", "CD1_2", "CD2_1", "CD2_2")
+from streams.messages import AdcResidual
+
+MATRIX = ("CD1_1", "CD1_2", "CD2_1", "CD2_2")
+NAMES = ("CRPIX1", "CRPIX2", "CRVAL1", "CRVAL2", *MATRIX)
+
+
+def compass(wcs: Mapping[str, object]) -> dict[str, list[float]] | None:
+    """Return the directions `north` and `east` in a frame, unit vectors (x, y); None without world coordinates."""
+    numbers = [float(value) for value in (wcs.get(name) for name in MATRIX) if isinstance(value, int | float)]
+    if len(numbers) != len(MATRIX):
+        return None
+    cd11, cd12, cd21, cd22 = numbers
+    determinant = cd11 * cd22 - cd12 * cd21
+    if not (math.isfinite(determinant) and determinant):
+        return None
+    sign = math.copysign(1.0, determinant)
+    return {"north": _unit(-sign * cd12, sign * cd11), "east": _unit(sign * cd22, -sign * cd21)}
+
+
+def _unit(x: float, y: float) -> list[float]:
+    length = math.hypot(x, y)
+    return [x / length, y / length]
+
+
+def residual(adc: AdcResidual | None) -> dict[str, Any] | None:
+    """Return what pages show of the dispersion left: its vector in the detector's axes [mas], where it is known."""
+    if adc is None:
+        return None
+    return {
+        "status": adc.status,
+        "edge": adc.edge_mas,
+        "rms": adc.rms_mas,
+        "atmosphere": adc.atmosphere_mas,
+        "band": [min(adc.wavelength_um), max(adc.wavelength_um)] if adc.wavelength_um else None,
+    }
 
 
 def radec_deg(wcs: Mapping[str, object], x: float, y: float) -> tuple[float, float] | None:

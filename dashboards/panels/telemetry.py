@@ -7,6 +7,7 @@ from tornado.web import RedirectHandler, RequestHandler
 
 from dashboards.board import Board
 from dashboards.feed import Feed
+from dashboards.sky import residual
 from streams.clock import NS, tai_to_utc_ns
 from streams.messages import FrameHeader
 
@@ -34,7 +35,7 @@ def board_state(board: Board, feed: Feed) -> dict[str, Any]:
         "rows": rows,
         "counters": dict(board.counters),
         "exposures": [_exposure(header) for header in frames],
-        "adc": {header.detector: _residual(header) for header in frames if header.adc is not None},
+        "adc": {header.detector: residual(header.adc) for header in frames if header.adc is not None},
     }
 
 
@@ -55,13 +56,6 @@ def _exposure(header: FrameHeader) -> dict[str, Any]:
         "end": tai_to_utc_ns(times[1]) / NS,
         "excluded": header.reads_excluded,
     }
-
-
-def _residual(header: FrameHeader) -> dict[str, Any] | None:
-    adc = header.adc
-    if adc is None:
-        return None
-    return {"status": adc.status, "edge": adc.edge_mas, "rms": adc.rms_mas, "atmosphere": adc.atmosphere_mas}
 
 
 def telemetry_pages(board: Board | None, feed: Feed) -> list[tuple[str, type[RequestHandler], dict[str, Any]]]:

@@ -1,5 +1,6 @@
 // Wires the page: controls to wishes, messages to panes, keys to acts.
 
+import { Compass } from "./compass.js";
 import { CubePanel } from "./cube.js";
 import { Health } from "./health.js";
 import { ImagePane } from "./image.js";
@@ -28,6 +29,7 @@ let focus = null;
 
 const pane = new ImagePane(models, () => { wish(); });
 const look = new Look(models, paint, wish);
+const compass = new Compass(element("compass"));
 const past = new Past(wish);
 const measures = new Measures(models);
 const cube = new CubePanel(models, () => { wish(); });
@@ -213,6 +215,7 @@ function showTitle() {
   Object.assign(element("app").dataset, {
     sequence: newest?.sequence ?? "", exposure: newest?.exposure_id ?? "", scene: `${scene.name}/${scene.view}`,
   });
+  compass.show(newest);
   if (cube.take(tiles.length === 1 ? (tiles[0].shown?.cube ?? null) : null)) tabs.show("measure");
   showDetectors();
   readout.ask();
@@ -294,6 +297,7 @@ const keys = new Keys([
     ["i", "invert", () => { models.invert.active = !models.invert.active; }],
     ["a", "all flags on or off", () => look.toggleAll()],
     ["u", "smoothing: next kind", () => cycle(models.smooth)],
+    ["C", "compass and dispersion on or off", () => compass.toggle()],
     ["k", "contours on or off", () => { models.contourCount.value = models.contourCount.value ? 0 : 6; }],
     ["[", "less contrast", () => { models.contrast.value = Math.max(0.2, models.contrast.value / 1.2); }],
     ["]", "more contrast", () => { models.contrast.value = Math.min(5, models.contrast.value * 1.2); }],

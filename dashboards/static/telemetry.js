@@ -1,6 +1,8 @@
 // The page of all telemetry: a table with search, strip charts of chosen keys with the exposures marked, and
 // the residual dispersion of each detector as a vector. It asks the server a few times a second.
 
+import { GOAL, reach, residualWords } from "./compass.js";
+
 const PERIOD_MS = 250;
 const SPAN_S = 600;
 const MAX_CHARTS = 6;
@@ -12,6 +14,10 @@ const body = document.getElementById("rows");
 const search = document.getElementById("search");
 const counts = document.getElementById("counts");
 let state = null;
+
+function colour(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`);
+}
 
 function shown(value) {
   if (Array.isArray(value)) return value.map(shown).join("  ");
@@ -78,24 +84,30 @@ async function drawChart(name, figure) {
   const { width, height } = canvas;
   pen.clearRect(0, 0, width, height);
   const x = (time) => width - ((state.now - time) / SPAN_S) * width;
-  for (const one of state.exposures) {
-    pen.fillStyle = one.excluded ? "rgba(240,154,94,.25)" : "rgba(127,180,255,.12)";
+  const caption = figure.querySelector("figcaption");
+  const marked = state.exposures.filter((one) => one.end >= state.now - SPAN_S);
+  for (const one of marked) {
+    pen.globalAlpha = 0.25;
+    pen.fillStyle = colour(one.excluded ? "warn" : "accent");
     pen.fillRect(x(one.start), 0, Math.max(x(one.end) - x(one.start), 1), height);
+    pen.globalAlpha = 1;
   }
-  figure.querySelector("figcaption").textContent = name;
-  if (!points.length) return;
+  canvas.title = marked.map((one) => `${one.detector} ${one.id}${one.excluded ? `, ${one.excluded} reads left out` : ""}`).join("\n");
+  if (!points.length) { caption.textContent = `${name}: no numbers in ten minutes`; return; }
   const values = points.map(([, value]) => value);
   const low = Math.min(...values);
   const high = Math.max(...values);
   const reach = high - low || 1;
-  pen.strokeStyle = "#dfe3ea";
+  const unit = state.rows.find((one) => one.name === name)?.unit ?? "";
+  caption.textContent = `${name}: ${shown(values.at(-1))} ${unit} (${shown(low)} to ${shown(high)})`;
+  pen.strokeStyle = colour("text");
   pen.beginPath();
   points.forEach(([time, value], i) => {
     const y = height - 8 - ((value - low) / reach) * (height - 16);
     if (i) pen.lineTo(x(time), y); else pen.moveTo(x(time), y);
   });
   pen.stroke();
-  pen.fillStyle = "#8a93a3";
+  pen.fillStyle = colour("dim");
   pen.fillText(shown(high), 4, 10);
   pen.fillText(shown(low), 4, height - 2);
 }
@@ -114,26 +126,22 @@ function drawResiduals() {
     }
     const pen = figure.querySelector("canvas").getContext("2d");
     pen.clearRect(0, 0, 90, 90);
-    pen.strokeStyle = "#2a303a";
+    pen.strokeStyle = colour("line");
     pen.beginPath();
-    pen.arc(45, 45, 30, 0, 2 * Math.PI);
+    pen.arc(45, 45, GOAL, 0, 2 * Math.PI);
     pen.stroke();
-    const edge = adc.edge;
-    const size = edge ? Math.hypot(...edge) : null;
-    if (edge) {
-      // The circle is 1 mas; beyond that the arrow grows as the root.
-      const scale = size > 1 ? 30 / Math.sqrt(size) : 30;
-      pen.strokeStyle = adc.status === "OK" ? "#6fd08c" : "#e3c26f";
+    const size = adc.edge ? Math.hypot(...adc.edge) : 0;
+    if (size > 0) {
+      pen.strokeStyle = colour({ OK: "ok", OUT: "bad" }[adc.status] ?? "warn");
       pen.lineWidth = 2;
       pen.beginPath();
       pen.moveTo(45, 45);
-      pen.lineTo(45 + edge[0] * scale, 45 - edge[1] * scale);
+      pen.lineTo(45 + (adc.edge[0] / size) * reach(size), 45 - (adc.edge[1] / size) * reach(size));
       pen.stroke();
       pen.lineWidth = 1;
     }
-    const text = size === null ? `${detector} ${adc.status}` : `${detector} ${size.toFixed(2)} mas, ${adc.status}`;
-    figure.querySelector("figcaption").textContent = text;
-    figure.title = "Residual dispersion from the shortest to the longest wavelength; the circle is 1 mas";
+    figure.querySelector("figcaption").textContent = `${detector} ${residualWords(adc).replace("\n", ", ")}`;
+    figure.title = "Residual dispersion, the line to where the blue is; the circle is 1 mas";
   }
 }
 

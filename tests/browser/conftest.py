@@ -4,6 +4,8 @@ import io
 import shutil
 import subprocess
 import sys
+from collections.abc import Generator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -109,14 +111,43 @@ class Tab:
         return pixel
 
 
-@pytest.fixture(scope="module")  # not longer: its event loop would run below the tests that follow
-def browser():
-    chromium = shutil.which("chromium")
-    need(chromium is not None, "chromium")
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
-        yield started
-        started.close()
+class Shared:
+    """The one Chromium of all tests of this folder, started by the first that needs it."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._browser: Browser | None = None
+
+    def get(self) -> Browser:
+        if self._browser is None:
+            chromium = shutil.which("chromium")
+            need(chromium is not None, "chromium")
+            playwright = self._stack.enter_context(sync_playwright())
+            self._browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
+            self._stack.callback(self._browser.close)
+        return self._browser
+
+    def close(self) -> None:
+        self._browser = None
+        self._stack.close()
+
+
+SHARED = Shared()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> Generator[None]:
+    """End the browser with the last test of this folder: its event loop would run below those that follow."""
+    try:
+        yield
+    finally:
+        if nextitem is None or Path(__file__).parent not in nextitem.path.parents:
+            SHARED.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Browser:
+    return SHARED.get()
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from rtcal.config import Settings
 from rtcal.spectrograph.arc import solve
 from rtcal.spectrograph.arcfile import write_arc
 from streams.dq import Dq
-from streams.messages import Frame, Quality
+from streams.messages import AdcResidual, Frame, Quality
 from streams.settings import load
 from tests.browser.conftest import CHROMIUM_FLAGS, Display, Tab, hover
 from tests.quicklook import Publisher, make_cube, make_frame, make_preview, make_status
@@ -28,6 +28,10 @@ from tests.rtcal.spectrograph.test_arcfile import HEADER, placed
 
 NAMES = ("IMG1", "IMG2", "IMG3", "IMG4")
 SIDE = 1024
+RESIDUAL = AdcResidual(
+    status="OK", atmosphere="TCS", air="OK", reference_um=2.2, atmosphere_mas=26.8, wavelength_um=[1.975, 2.2, 2.412],
+    weight=[1, 1, 1], x_mas=[1.1, 0, -0.7], y_mas=[0.8, 0, -0.5], edge_mas=[1.8, 1.3], rms_mas=0.6,
+)  # fmt: skip
 
 
 def flagged(frame: Frame, seed: int) -> Frame:
@@ -68,7 +72,7 @@ def facts(exposure: int, number: int) -> dict[str, Any]:
     )  # fmt: skip
     scale = 4 / 3.6e6
     wcs = {"CD1_1": -0.8 * scale, "CD1_2": 0.6 * scale, "CD2_1": 0.6 * scale, "CD2_2": 0.8 * scale}
-    return {"quality": quality, "wcs": wcs}
+    return {"quality": quality, "wcs": wcs, "adc": RESIDUAL}
 
 
 def brightest(publisher_seed: int) -> tuple[int, int]:

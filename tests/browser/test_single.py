@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
+from streams.messages import AdcResidual
 from tests.browser.conftest import Display
 from tests.quicklook import SATURATED_AT, make_frame, make_preview, make_status
 
@@ -56,6 +57,31 @@ def test_value_error_and_flags_under_the_cursor(publisher, open_tab):
     assert float(value) == pytest.approx(float(frame.data[y, x]), rel=1e-4)
     assert float(error) == pytest.approx(float(frame.err[y, x]), rel=0.05)
     assert unit == "e-/s"
+
+
+def test_north_east_and_the_dispersion_left_are_drawn_beside_the_image(publisher, open_tab):
+    tab = open_tab()
+    scale = 4 / 3.6e6
+    wcs = {"CD1_1": -scale, "CD1_2": 0.0, "CD2_1": 0.0, "CD2_2": scale}
+    adc = AdcResidual(
+        status="STALE", atmosphere="TCS", air="OK", wavelength_um=[1.4851, 1.65, 1.781], edge_mas=[0.3, -0.4]
+    )
+    publisher.send(make_frame("IMG1", 351, side=64, wcs=wcs, adc=adc))
+    tab.wait_for(sequence=351)
+    compass = tab.page.locator("#compass")
+    assert tab.text("#compass figcaption").split("\n") == ["0.50 mas · STALE", "1.485–1.781 µm"]
+    assert (compass.get_attribute("aria-label") or "").startswith("North is 0° right of up. Residual dispersion")
+    arrows = tab.page.locator("#compass line").evaluate_all(
+        "all => all.map((one) => [one.x2, one.y2].map((a) => +a.baseVal.value.toFixed(2)))"
+    )
+    assert arrows == [[0, -30], [-30, 0], [5.4, 7.2]]  # north up, east left, 0.5 mas of a circle of 18 pixels for 1
+    tab.page.keyboard.press("C")
+    expect(compass).to_be_hidden()
+    tab.page.keyboard.press("C")
+    expect(compass).to_be_visible()
+    publisher.send(make_frame("IMG1", 352, side=64))
+    tab.wait_for(sequence=352)
+    expect(compass).to_be_hidden()
 
 
 def test_a_new_image_leaves_zoom_and_view_alone(publisher, open_tab):

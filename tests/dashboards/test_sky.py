@@ -9,7 +9,8 @@ from astropy.wcs import WCS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboards.sky import radec_deg, sexagesimal
+from dashboards.sky import compass, radec_deg, residual, sexagesimal
+from streams.messages import AdcResidual
 
 
 def keys(ra, dec, turn):
@@ -45,3 +46,31 @@ def test_what_is_no_tangent_plane_has_no_place(change):
 )
 def test_places_are_written_in_hours_and_degrees(ra, dec, text):
     assert sexagesimal(ra, dec) == text
+
+
+@pytest.mark.parametrize("mirrored", [1, -1])
+@given(turn=st.floats(-3.2, 3.2))
+def test_north_and_east_point_where_astropy_goes(mirrored, turn):
+    wcs = keys(150.0, 20.0, turn) | {"CRPIX1": 1.0, "CRPIX2": 1.0}
+    wcs = wcs | {name: mirrored * wcs[name] for name in ("CD1_1", "CD2_1")}
+    middle = SkyCoord(150.0, 20.0, unit="deg")
+    for name, angle in (("north", 0), ("east", 90)):
+        place = middle.directional_offset_by(angle * u.deg, 0.4 * u.arcsec)
+        x, y = WCS(fits.Header(wcs)).world_to_pixel(place)
+        assert compass(wcs)[name] == pytest.approx([x / np.hypot(x, y), y / np.hypot(x, y)], abs=1e-4)
+
+
+@pytest.mark.parametrize("change", [{"CD1_1": "x"}, {"CD2_2": None}, {"CD1_1": 0.0, "CD1_2": 0.0}])
+def test_without_world_coordinates_there_is_no_compass(change):
+    assert compass(keys(1, 1, 0) | change) is None
+    assert compass({}) is None
+
+
+def test_the_dispersion_that_is_left_is_told_with_its_band():
+    adc = AdcResidual(
+        status="STALE", atmosphere="TCS", air="OK", wavelength_um=[2.4, 1.9], edge_mas=[3.0, -4.0], rms_mas=1.0
+    )
+    told = {"status": "STALE", "edge": [3.0, -4.0], "rms": 1.0, "atmosphere": None, "band": [1.9, 2.4]}
+    assert residual(adc) == told
+    assert residual(AdcResidual(status="UNKNOWN", atmosphere="NONE", air="DEFAULT"))["band"] is None
+    assert residual(None) is None
