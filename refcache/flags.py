@@ -44,6 +44,16 @@ class Flags:
             bits.append(band[found].astype(np.uint32))
         return cls(shape, _locked(np.concatenate(places)), _locked(np.concatenate(bits)))
 
+    @classmethod
+    def merged(cls, one: "Flags", other: "Flags") -> "Flags":
+        """Return the flags of either of two planes of one shape."""
+        places = np.concatenate((one.places, other.places))
+        order = np.argsort(places, kind="stable")
+        places, bits = places[order], np.concatenate((one.bits, other.bits))[order]
+        twice = np.flatnonzero(places[1:] == places[:-1])
+        bits[twice] |= bits[twice + 1]
+        return cls(one.shape, _locked(np.delete(places, twice + 1)), _locked(np.delete(bits, twice + 1)))
+
     @property
     def nbytes(self) -> int:
         """Memory of its arrays."""

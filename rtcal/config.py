@@ -105,6 +105,7 @@ class NightSettings(Struct, frozen=True, forbid_unknown_fields=True):
     directory: str
     group_most: Annotated[int, Meta(ge=1, le=100)]
     references_mb: Annotated[int, Meta(ge=1)]
+    waiting_mb: Annotated[int, Meta(ge=0)]
     reissue_mb: Annotated[int, Meta(ge=0)]
     dithers_least: Annotated[int, Meta(ge=0, le=100)]
 

@@ -23,6 +23,7 @@ from rtcal.binned import binned_frame
 from rtcal.buffers import Stock
 from rtcal.config import Settings
 from rtcal.joined import Monitor, make_history
+from rtcal.night.night import Night
 from rtcal.pipeline import Pipeline
 from rtcal.reduce import cube_stage, pipeline_settings
 from rtcal.routing import MAX_PIPELINES, Key, Router, WindowSeen
@@ -126,7 +127,8 @@ class Daemon:
         self._beats = 0
         products = settings.products
         self._writer = FrameWriter(Path(products.directory), every_ramp=products.every_ramp) if products.write else None
-        self._night = _night_arcs(settings)
+        self._arcs = _night_arcs(settings)
+        self._night = Night(settings.night, live=True) if settings.night.use else None
 
     def run(self, stop: threading.Event) -> None:
         """Loop until `stop` is set (or the source is exhausted), then finish what is open."""
@@ -155,9 +157,11 @@ class Daemon:
                 log.error("%s did not finish within %g s", detector, self._settings.daemon.stop_s)
         if self._writer is not None and not self._writer.close(self._left(deadline_s)):
             log.error("frames were still waiting for the disk")
+        if self._night is not None and not self._night.close(self._left(deadline_s)):
+            log.error("references of the night were still being made")
         self._bands.close()
-        if self._night is not None:
-            self._night.close()
+        if self._arcs is not None:
+            self._arcs.close()
         self._beat("stopping")
 
     def report(self, problem: str) -> None:
@@ -230,8 +234,10 @@ class Daemon:
         daemon = self._settings.daemon
         monitor = Monitor(self._settings, self._telemetry)
         settings = pipeline_settings(self._settings)
-        cubes = cube_stage(self._settings, self._clock, self._night)
-        pipeline = Pipeline(settings, self._references, self._bands, self._clock, monitor, cubes, self._stock)
+        cubes = cube_stage(self._settings, self._clock, self._arcs)
+        pipeline = Pipeline(
+            settings, self._references, self._bands, self._clock, monitor, cubes, self._stock, self._night
+        )
         return Worker(
             detector,
             pipeline,
@@ -241,6 +247,7 @@ class Daemon:
             queue_wait_s=daemon.queue_wait_s,
             idle_frames=daemon.idle_frames,
             idle_s=daemon.idle_s,
+            settle_s=daemon.stop_s / 2,
         )
 
     def _publish(self, message: Message) -> None:
@@ -260,8 +267,9 @@ class Daemon:
             silent_s = self._clock.monotonic_s() - self._telemetry_heard_s
             if silent_s > SILENT_S:
                 problems.insert(0, f"no telemetry for {silent_s:.0f} s; is the bridge running, and its event server?")
-        if self._night is not None and self._night.problem:
-            problems.insert(0, self._night.problem)
+        for part in (self._arcs, self._night):
+            if part is not None and part.problem:
+                problems.insert(0, part.problem)
         if self._writer is not None:
             counters += self._writer.counters
             problems = [self._writer.problem, *problems] if self._writer.problem else problems

@@ -40,17 +40,17 @@ class Persistence:
         self._past: list[_Glow] = []
         self._shape: tuple[int, ...] = ()
 
-    def flag(self, frame: Frame) -> int:
-        """Set PERSISTENCE where an earlier exposure's charge would still show by 3 sigma; return how many pixels.
+    def flag(self, frame: Frame) -> NDArray[np.int64]:
+        """Set PERSISTENCE where an earlier exposure's charge would still show by 3 sigma; return these pixels.
 
-        The charge decays as one over time. The frame's `dq` is changed in place.
+        The charge decays as one over time. The frame's `dq` is changed in place. Pixels are counted row by row.
         """
         header = frame.header
         self._fit_to(frame.data.shape)
         oldest = header.time_ns - int(self._settings.persistence_s * NS)
         self._past = [glow for glow in self._past if glow.time_ns >= oldest]
         err, dq = frame.err.reshape(-1), frame.dq.reshape(-1)
-        flagged = 0
+        flagged = [np.empty(0, np.int64)]
         for glow in self._past:
             if glow.exposure_id == header.exposure_id or glow.time_ns >= header.time_ns:
                 continue
@@ -59,8 +59,8 @@ class Persistence:
             shows = glow.pixels[rate > SIGNIFICANCE * err[glow.pixels]]
             fresh = shows[dq[shows] & np.uint32(Dq.PERSISTENCE) == 0]
             dq[fresh] |= np.uint32(Dq.PERSISTENCE)
-            flagged += int(fresh.size)
-        return flagged
+            flagged.append(fresh)
+        return np.concatenate(flagged)
 
     def _fit_to(self, shape: tuple[int, ...]) -> None:
         """Forget everything where frames have another shape than before."""

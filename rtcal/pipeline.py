@@ -6,10 +6,11 @@ time limits live in the daemon, which calls `finish_ramp` when a ramp's end does
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
 from msgspec.structs import replace
 
 from refcache import Choice, Chosen, ReferenceSet
@@ -19,12 +20,14 @@ from rtcal.binned import screen_binning
 from rtcal.buffers import Buffers, Stock
 from rtcal.calibration import Calibration, Limits
 from rtcal.config import CalibrationSettings, Detector, DetectorSettings, Mode, NightSettings, RampSettings, detector_of
-from rtcal.errors import ReadRejected
+from rtcal.errors import ReadRejected, RtcalError
 from rtcal.exposure import Exposure, Plan, Ramp
 from rtcal.joined import Monitor, with_telemetry
-from rtcal.night.desk import Desk, Published
-from rtcal.night.kept import Bare
+from rtcal.night.bare import Harvest
+from rtcal.night.desk import PUT_S, Desk
+from rtcal.night.kept import Kept
 from rtcal.night.kinds import Kind, fitting, kind_of
+from rtcal.night.night import Night
 from rtcal.persistence import Persistence
 from rtcal.quality import Meter
 from rtcal.routing import WindowSeen
@@ -35,6 +38,7 @@ from streams.clock import Clock
 from streams.messages import (
     DetectorStatus,
     Frame,
+    FrameHeader,
     Message,
     Observe,
     ObserveHeader,
@@ -118,6 +122,8 @@ class Pipeline:
         Makes the spectrograph's cubes; None: none are made.
     stock
         Planes that are ready; None: they are made when the first read comes.
+    night
+        Where the night's references are made beside the reads; None: at once, between two reads.
     """
 
     def __init__(
@@ -129,6 +135,7 @@ class Pipeline:
         monitor: Monitor | None = None,
         cubes: CubeStage | None = None,
         stock: Stock | None = None,
+        night: Night | None = None,
     ) -> None:
         self.counters: Counter[str] = Counter()
         self._settings = settings
@@ -148,10 +155,12 @@ class Pipeline:
         self._calibration: Calibration | None = None
         self._prepared: Calibration | None = None
         self._kind: Kind = "science"
-        self._desk = (
-            None if settings.night is None else Desk(settings.night, settings.calibration, bands, self.counters)
-        )
-        self._bare_calibration: Calibration | None = None
+        self._desk: Desk | None = None
+        if settings.night is not None:
+            night = night or Night(settings.night, live=False)
+            self._desk = Desk(settings.night, settings.calibration, night, bands, settings.meter)
+        self._harvest: Harvest | None = None
+        self._glow = np.empty(0, np.int64)
         self._landed = 0
         self._windows = Windows(self.counters)
         self._masked: tuple[Calibration, frozenset[Window], Calibration] | None = None
@@ -206,11 +215,21 @@ class Pipeline:
         yield from self._conclude()
 
     def revisit(self) -> Iterator[Message]:
-        """Issue frames again that went out while a reference was being loaded, if it has come since."""
+        """Issue frames again for which there are better references by now."""
+        if self._desk is None:
+            return
         landed = self._references.landed
-        if landed != self._landed and self._desk is not None and self._desk.loading:
-            yield from self._reissue(self._desk)
+        if landed != self._landed and self._desk.loading:
+            self._desk.look_again()
         self._landed = landed
+        yield from self._again(self._desk.results())
+
+    def settle(self, timeout_s: float) -> Iterator[Message]:
+        """Wait for what the night is still making of what was handed in; yield the frames that it issues again."""
+        for _ in range(round(timeout_s / PUT_S)):
+            if self._desk is None or self._desk.idle:
+                return
+            yield from self._again(self._desk.wait_for_result(PUT_S))
 
     def rest(self) -> None:
         """Let a publisher begin anew: after a pause the same recording may be played again.
@@ -224,7 +243,7 @@ class Pipeline:
         """Drop the open exposure, after a fault inside; the next one starts clean."""
         self._exposure = self._end_due_ns = None
         self._buffers = None
-        self._calibration = self._masked = None
+        self._calibration = self._masked = self._harvest = None
         self._order.reset()  # its counters go on
 
     @property
@@ -241,6 +260,7 @@ class Pipeline:
         """Say where the pipeline stands."""
         latest = self._latest
         references = [] if self._calibration is None else self._calibration.provenance()
+        parts = (self._order, self._cubes, self._desk)
         return DetectorStatus(
             exposure_id=latest.exposure_id if latest else "",
             ramp=latest.ramp if latest else 0,
@@ -248,7 +268,7 @@ class Pipeline:
             reads_planned=latest.reads_planned if latest else 0,
             queued=queued,
             latency_s=latency_s,
-            counters=dict(self.counters + self._order.counters + (self._cubes.counters if self._cubes else Counter())),
+            counters=dict(sum((part.counters for part in parts if part is not None), self.counters)),
             references=references,
         )
 
@@ -259,6 +279,7 @@ class Pipeline:
                 self.counters["late"] += 1
                 return
             self._exposure = self._ended = None  # played again from the start
+        self._free_sums()
         exposure = self._exposure
         if exposure is not None and self._is_new_ramp(exposure, header):
             yield from self._close_ramp(aborted=False)
@@ -391,33 +412,48 @@ class Pipeline:
         if desk is None or choice is None or not final:
             return
         if desk.wants(frame, self._kind, calibration.references):
-            noise_e, detector = tuple(exposure.channel_noise_e), exposure.plan.detector
-            published = Published(frame, self._bare(exposure, frame), calibration, choice, detector, noise_e)
-            if desk.take(published, self._kind):
-                yield from self._reissue(desk)
+            self._hand_in(desk, exposure, choice, frame.header)
+        else:
+            desk.pass_by()
+        yield from self._again(desk.results())
 
-    def _reissue(self, desk: Desk) -> Iterator[Message]:
-        now_ns = self._latest.time_ns if self._latest is not None else 0
-        for frame, kept in desk.reissue(now_ns, lambda: self._next("frame")):
-            quality = None
-            if self._meter is not None:
-                quality = self._meter.measure(frame, kept.noise_e, kept.bare.persistent)
-            header = replace(frame.header, quality=quality, published_ns=self._clock.tai_ns())
+    def _hand_in(self, desk: Desk, exposure: Exposure, choice: Choice, header: FrameHeader) -> None:
+        """Let the night have an exposure whose frame is out; its sums stay as they are until the next read."""
+        calibration = exposure.calibration
+        try:
+            sums = desk.new_sums((calibration.static_dq.shape[0], calibration.static_dq.shape[1]))
+        except RtcalError as error:
+            desk.fail(error)
+            return
+        kept = Kept(
+            self._kind,
+            header,
+            sums,
+            opening=calibration.references,
+            references=calibration.references,
+            choice=choice,
+            detector=exposure.plan.detector,
+            border=calibration.border,
+            windows=self._windows.places,
+            noise_e=tuple(exposure.channel_noise_e),
+            always=exposure.always,
+            glow=self._glow,
+        )
+        self._harvest = desk.take(kept, exposure.sums, calibration)
+
+    def _again(self, results: Iterable[tuple[Frame, Kept]]) -> Iterator[Message]:
+        """Give the frames that are issued again their numbers and times."""
+        for frame, kept in results:
+            header = replace(frame.header, sequence=self._next("frame"), published_ns=self._clock.tai_ns())
             self.counters["frames"] += 1
+            self.counters["reissued"] += 1
             yield from self._products(dataclasses.replace(frame, header=header), kept.opening.arc)
 
-    def _bare(self, exposure: Exposure, frame: Frame) -> Bare:
-        """Make the exposure's frame once more, of its reads alone; `frame` has what other exposures left in it."""
-        full = exposure.calibration
-        shape = (full.static_dq.shape[0], full.static_dq.shape[1])
-        references = full.references.on_reads()
-        self._bare_calibration = Calibration.build(references, shape, full.border, self._bare_calibration)
-        exposure.calibration = self._bare_calibration.masked(self._windows.places)
-        plain = replace(self._settings.calibration, bad_pixels="keep")
-        try:
-            return Bare.of(exposure.frame(plain, sequence=0, revision=0, final=True, published_ns=0), frame)
-        finally:
-            exposure.calibration = full
+    def _free_sums(self) -> None:
+        """Have the rates of the last exposure out of the sums before these change."""
+        if self._harvest is not None:
+            self._harvest.hurry()
+            self._harvest = None
 
     def _products(self, frame: Frame, arc: Chosen) -> Iterator[Message]:
         """Yield the frame, then what the spectrograph makes of it."""
@@ -459,8 +495,8 @@ class Pipeline:
         """Say in a frame's header how good it is, and flag what may glow."""
         if self._meter is None or self._persistence is None:
             return frame
-        persistent = self._persistence.flag(frame)
-        quality = self._meter.measure(frame, exposure.channel_noise_e, persistent)
+        self._glow = self._persistence.flag(frame)
+        quality = self._meter.measure(frame, exposure.channel_noise_e, int(self._glow.size))
         self._persistence.remember(frame)
         header = replace(frame.header, quality=quality, published_ns=self._clock.tai_ns())
         return dataclasses.replace(frame, header=header)

@@ -48,6 +48,8 @@ class Worker:
     idle_frames, idle_s
         A ramp is given up when nothing came for so many read spacings and so many seconds. One with a single
         read has no spacing yet, and no slope to publish: it waits.
+    settle_s
+        How long the end waits for references of the night that are being made [s].
 
     Notes
     -----
@@ -66,6 +68,7 @@ class Worker:
         queue_wait_s: float,
         idle_frames: float,
         idle_s: float,
+        settle_s: float,
     ) -> None:
         self.counters: Counter[str] = Counter()
         self.latency_s: float | None = None
@@ -76,6 +79,7 @@ class Worker:
         self._stuck = False
         self._idle_frames = idle_frames
         self._idle_s = idle_s
+        self._settle_s = settle_s
         self._queue: queue.Queue[Arrival] = queue.Queue(queue_reads)
         self._stopping = threading.Event()
         self._last_read: tuple[ReadHeader, float] | None = None
@@ -167,6 +171,7 @@ class Worker:
 
     def _end(self) -> None:
         self._publish_all(self._pipeline.finish(), None)
+        self._publish_all(self._pipeline.settle(self._settle_s), None)
 
     def _finish_ramp(self) -> None:
         self._publish_all(self._pipeline.finish_ramp(), None)

@@ -2,22 +2,26 @@
 
 import dataclasses
 import logging
-from collections import Counter
+import queue
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from msgspec.structs import replace
 
 from refcache import Choice, ReferenceSet
-from refcache.choosing import SPECTRAL
-from refcache.chosen import not_applicable
 from rtcal.bands import Bands
 from rtcal.calibration import Calibration
-from rtcal.config import CalibrationSettings, Detector, NightSettings
+from rtcal.config import CalibrationSettings, NightSettings
 from rtcal.errors import RtcalError
-from rtcal.night.kept import Bare, Kept, KeptFrames, finish, identity_of
+from rtcal.finishing import ExposureSums
+from rtcal.night.bare import BareFile, BareSums, Harvest
+from rtcal.night.groups import Setup, setup_of
+from rtcal.night.kept import Kept, identity_of
 from rtcal.night.kinds import Kind, fitting
+from rtcal.night.night import Night, run_harvest
 from rtcal.night.references import NightReferences
+from rtcal.quality import Meter
 from rtcal.snapshots import complete
 from streams.errors import ImageError
 from streams.messages import Frame, FrameHeader
@@ -26,22 +30,25 @@ log = logging.getLogger(__name__)
 
 CALIBRATIONS: tuple[Kind, ...] = ("sky", "dark", "arc")
 """Kinds of exposures that become references."""
+MOST_WAITING = 16
+"""Exposures of one detector that may wait to be looked at; further ones are left out."""
+PUT_S = 0.1
+PUT_ROUNDS = 300
 
 
 @dataclass(frozen=True, eq=False)
-class Published:
-    """A final frame that has just gone out, and what it was made with."""
+class Taken:
+    """An exposure whose frame has just gone out, and its rates on their way to disk."""
 
-    frame: Frame
-    bare: Bare
-    calibration: Calibration
-    choice: Choice
-    detector: Detector
-    noise_e: tuple[float, ...] = ()
+    kept: Kept
+    harvest: Harvest
 
 
 class Desk:
-    """References of the night and frames that wait for them; the thread of one detector alone may use it.
+    """References of the night and frames that wait for them, of one detector.
+
+    The detector's thread asks what serves (`choose`) and hands exposures in (`take`); the work on them (`work`) is the
+    night's thread's, or offline the same one's. What comes of it goes out through `results`.
 
     Parameters
     ----------
@@ -49,32 +56,69 @@ class Desk:
         The `[night]` table.
     calibration
         The `[calibration]` table.
+    night
+        Room and thread, shared with other detectors.
     bands
-        The pool of threads.
+        The pool of threads for work that is done at once.
+    meter
+        Measures frames that are issued again; None: nobody does.
+
+    Attributes
+    ----------
     counters
-        Takes `night_references`, `night_left_out` and `night_failed` (calibration exposures that became part of a
-        reference, or did not), and `reissued` (frames).
+        `night_references`, `night_left_out` and `night_failed` (calibration exposures that became part of a reference,
+        or did not).
     """
 
     def __init__(
-        self, settings: NightSettings, calibration: CalibrationSettings, bands: Bands, counters: Counter[str]
+        self,
+        settings: NightSettings,
+        calibration: CalibrationSettings,
+        night: Night,
+        bands: Bands,
+        meter: Meter | None = None,
     ) -> None:
-        self._settings = settings
+        # All keys are there from the start: another thread iterates over it.
+        self.counters: Counter[str] = Counter(night_references=0, night_left_out=0, night_failed=0)
+        self.loading = False
+        """Whether a frame that is kept waits for a file."""
         self._calibration = calibration
-        self._plain = replace(calibration, bad_pixels="keep")
-        self._bands = bands
-        self._counters = counters
-        self._references = NightReferences(settings, calibration.sky_stale_s)
-        self._kept = KeptFrames(settings.reissue_mb)
-        self._merged: Calibration | None = None
+        self._night = night
+        self._bands = night.bands if night.live else bands
+        self._meter = meter
+        self._references = NightReferences(settings, calibration.sky_stale_s, night.references, night.directory)
+        self._skies: set[Setup] = set()
+        """Setups of which a sky was taken, whether it serves already or not."""
+        self._inbox: deque[Taken | None] = deque()
+        self._results: queue.Queue[tuple[Frame, Kept]] = queue.Queue(1)
+        self._now_ns = 0
+        self._asked = self._answered = 0
 
-    def choose(self, choice: Choice, kind: Kind, middle_ns: int) -> ReferenceSet:
-        """Return the references of an exposure: those of the rules, and what the night has better."""
+    def choose(
+        self, choice: Choice, kind: Kind, middle_ns: int, opening: ReferenceSet | None = None, *, between: bool = False
+    ) -> ReferenceSet:
+        """Return the references of an exposure: those of the rules, and what the night has better.
+
+        Parameters
+        ----------
+        choice
+            What it asks the rules.
+        kind
+            What it is of.
+        middle_ns
+            Its middle, TAI [ns].
+        opening
+            The references that it began with, if its reads were corrected with some of them.
+        between
+            Whether two skies may be averaged, which takes time.
+        """
         references = fitting(choice.select(), kind)
-        if kind != "science":
-            return references
-        exposure = choice.exposure
-        return self._references.improve(references, exposure.setup, exposure.shape, middle_ns)
+        if kind == "science":
+            exposure = choice.exposure
+            references = self._references.improve(
+                references, exposure.setup, exposure.shape, middle_ns, between=between
+            )
+        return references if opening is None else references.keeping(opening)
 
     def wants(self, frame: Frame, kind: Kind, references: ReferenceSet) -> bool:
         """Tell whether anything is to be made of a final frame besides its first issue."""
@@ -83,107 +127,204 @@ class Desk:
         shape = frame.data.shape[0], frame.data.shape[1]
         return kind == "science" and self._may_improve(frame.header, shape, references)
 
-    def _may_improve(self, header: FrameHeader, shape: tuple[int, int], references: ReferenceSet) -> bool:
-        """Tell whether a frame could be made better: files are on their way, or its sky is not the best there is."""
-        if references.loading or self._calibration.sky == "off":
-            return references.loading
-        return references.sky.status not in ("OK", "NA") or self._references.has_sky(header.setup, shape)
-
-    def take(self, published: Published, kind: Kind) -> bool:
-        """Make of a final frame what it is good for; tell whether frames that are kept may be better now."""
-        header, references = published.frame.header, published.calibration.references
-        if kind in CALIBRATIONS:
-            return self._add(published, kind)
-        self._references.interrupt()
-        kept = Kept(
-            header,
-            published.frame.saturated_from,
-            published.bare,
-            references,
-            published.choice,
-            published.detector,
-            published.calibration.border,
-            published.noise_e,
-            identity_of(references),
-            references.loading,
-        )
-        self._kept.keep(kept)
-        if references.sky.reference is not None or references.sky.loading or not header.complete:
-            return False
-        return self._guarded(lambda: self._references.add_science(self._rates(published, "science")))
-
-    def reissue(self, now_ns: int, sequence: Callable[[], int]) -> Iterator[tuple[Frame, Kept]]:
-        """Finish the frames anew for which there are better references now; forget those that are as good as they get.
+    def take(self, kept: Kept, sums: ExposureSums, calibration: Calibration) -> Harvest | None:
+        """Take an exposure whose final frame is out; return what takes its rates out of the sums, while that goes on.
 
         Parameters
         ----------
-        now_ns
-            Time of the latest read, TAI [ns].
-        sequence
-            Gives the number of a frame that goes out.
+        kept
+            What is known of it; its rates are not in its file yet.
+        sums, calibration
+            Its own.
+        """
+        if kept.kind in CALIBRATIONS and not kept.header.complete:
+            self.counters["night_left_out"] += 1
+            return None
+        if len(self._inbox) >= MOST_WAITING:
+            self.counters["night_left_out"] += 1
+            return None
+        if kept.kind == "sky":
+            self._skies.add(setup_of("sky", kept.header.setup, kept.shape))
+        harvest = Harvest(sums, calibration, kept.sums.file, self._night.hurried)
+        self._inbox.append(Taken(kept, harvest))
+        if self._night.live:
+            self._night.soon(harvest)
+        self._ask()
+        return harvest
+
+    def new_sums(self, shape: tuple[int, int]) -> BareSums:
+        """Return a place for the rates of an exposure.
+
+        Raises
+        ------
+        RtcalError
+            If the disk has none.
+        """
+        return BareSums(BareFile(shape, self._night.scratch))
+
+    def fail(self, error: Exception) -> None:
+        """Count what could not be kept, and say why."""
+        self.counters["night_failed"] += 1
+        self._night.tell(f"references of the night: {error}")
+
+    def pass_by(self) -> None:
+        """Note that something else was exposed, which ends a group."""
+        self._inbox.append(None)
+        self._ask()
+
+    def look_again(self) -> None:
+        """Let the frames that wait for a file be looked at: one has been loaded."""
+        self._ask()
+
+    def results(self) -> Iterator[tuple[Frame, Kept]]:
+        """Yield the frames that are to be issued again, without numbers and time; offline they are made here."""
+        if not self._night.live:
+            if not self.idle:
+                asked = self._asked
+                yield from self.work()
+                self._answered = asked
+            return
+        try:
+            while True:
+                yield self._results.get_nowait()
+        except queue.Empty:
+            return
+
+    def wait_for_result(self, timeout_s: float) -> Iterator[tuple[Frame, Kept]]:
+        """Yield one frame, if one comes in time."""
+        try:
+            yield self._results.get(timeout=timeout_s)
+        except queue.Empty:
+            return
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits, on this desk or to go out."""
+        return self._answered == self._asked and self._results.empty()
+
+    def catch_up(self) -> None:
+        """Do the work, and keep each frame until it is fetched; for the night's thread."""
+        asked = self._asked
+        try:
+            for result in self.work():
+                self._put(result)
+        except Exception as error:
+            log.exception("fault in the references of the night")
+            self.fail(error)
+        self._answered = asked
+
+    def work(self) -> Iterator[tuple[Frame, Kept]]:
+        """Do all that waits: take exposures in, make references of them, finish frames anew that are better by them.
 
         Yields
         ------
         tuple
-            The frame, without its quality and time of publication, and what it was made of.
+            A frame, without its sequence number and time of publication, and what it was made of.
         """
-        for kept in self._kept.all():
-            exposure = kept.choice.exposure
-            references = self.choose(kept.choice, "science", kept.middle_ns).keeping(kept.opening)
-            identity = identity_of(references)
-            if identity != kept.identity and len(identity) >= len(kept.identity):
-                header, frame = self._finished(kept, references, sequence())
-                kept = dataclasses.replace(kept, header=header, identity=identity, loading=references.loading)
-                self._kept.keep(kept)
-                self._counters["reissued"] += 1
-                yield frame, kept
-            settled = self._references.is_settled(exposure.setup, exposure.shape, kept.middle_ns, now_ns)
-            if not references.loading and (settled or not self._may_improve(kept.header, exposure.shape, references)):
-                self._kept.drop(kept)
+        while self._inbox:
+            taken = self._inbox.popleft()
+            if taken is None:
+                self._references.interrupt()
+            else:
+                self._take_in(taken)
+        while self._references.due:
+            self._guarded(self._make)
+        self._guarded(lambda: self._references.make_median(self._let_by))
+        yield from self._reissue()
+        self._references.forget_mean()
 
-    @property
-    def loading(self) -> bool:
-        """Whether a frame that is kept waits for a file."""
-        return any(kept.loading for kept in self._kept.all())
+    def _ask(self) -> None:
+        self._asked += 1
+        if self._night.live:
+            self._night.later(self)
 
-    def _add(self, published: Published, kind: Kind) -> bool:
-        if not published.frame.header.complete:
-            self._counters["night_left_out"] += 1
-            return False
-        added = self._guarded(lambda: self._references.add(kind, self._rates(published, kind)) is not None)
-        self._counters["night_references"] += added
-        return added
+    def _put(self, result: tuple[Frame, Kept]) -> None:
+        for _ in range(PUT_ROUNDS):
+            try:
+                self._results.put(result, timeout=PUT_S)
+            except queue.Full:
+                self._let_by()
+            else:
+                return
+        self.fail(RtcalError(f"nobody fetched {result[0].header.exposure_id} issued again"))
 
-    def _guarded(self, work: Callable[[], bool]) -> bool:
+    def _let_by(self, _rows: int = 0) -> None:
+        if self._night.live:
+            self._night.let_by()
+
+    def _may_improve(self, header: FrameHeader, shape: tuple[int, int], references: ReferenceSet) -> bool:
+        """Tell whether a frame could be made better: files are on their way, or its sky is not the best there is."""
+        if references.loading or self._calibration.sky == "off":
+            return references.loading
+        return references.sky.status not in ("OK", "NA") or setup_of("sky", header.setup, shape) in self._skies
+
+    def _take_in(self, taken: Taken) -> None:
+        kept = taken.kept
+        if not taken.harvest.whole:
+            run_harvest(taken.harvest, self._night)
+        if not taken.harvest.whole:
+            self.counters["night_failed"] += 1
+            self._references.interrupt()
+            return
+        self._now_ns = max(self._now_ns, kept.header.time_ns)
+        if kept.kind in CALIBRATIONS:
+            self._references.add(kept)
+            return
+        self._references.interrupt()
+        self._keep(kept)
+        sky = kept.references.sky
+        if sky.reference is None and not sky.loading and kept.header.complete:
+            self._references.add_science(kept)
+
+    def _keep(self, kept: Kept) -> None:
+        self._night.kept.put(self, kept.header.exposure_id, kept, kept.sums.file.nbytes)
+
+    def _make(self) -> None:
+        self.counters["night_references"] += self._references.make(self._let_by)
+
+    def _guarded(self, work: Callable[[], object]) -> None:
         """Do something that needs space on disk; what fails costs a reference, never a frame."""
         try:
-            return work()
+            work()
         except (RtcalError, ImageError, OSError) as error:
-            self._counters["night_failed"] += 1
-            self._references.fail()
-            log.warning("references of the night: %s", error)
-            return False
+            self.fail(error)
 
-    def _rates(self, published: Published, kind: Kind) -> Frame:
-        """Return the rates that a reference is made of: with the dark taken out, but for a dark."""
-        left_out = ("dark", "sky", "flat") if kind == "dark" else ("sky", "flat")
-        full = published.calibration
-        references = full.references.changed({name: not_applicable(name, "") for name in left_out})
-        shape = published.bare.rate.shape
-        calibration = Calibration.build(references, shape, full.border)
-        rate, err, dq, _ = finish(published.bare, calibration, self._plain, self._bands)
-        return dataclasses.replace(published.frame, data=rate, err=err, dq=dq)
+    def _reissue(self) -> Iterator[tuple[Frame, Kept]]:
+        """Finish the frames anew for which there are better references; forget those that are as good as they get."""
+        loading, merged = False, None
+        for kept in self._night.kept.of(self):
+            exposure, before = kept.choice.exposure, identity_of(kept.references)
+            references = self.choose(kept.choice, "science", kept.middle_ns, kept.opening, between=True)
+            identity = identity_of(references)
+            if identity != before and len(identity) >= len(before):
+                merged = kept.calibration(references, merged)
+                try:
+                    frame = self._finished(kept, merged)
+                except RtcalError as error:
+                    self.fail(error)
+                    self._night.kept.drop(self, kept.header.exposure_id)
+                    continue
+                kept = dataclasses.replace(kept, header=frame.header, references=references)
+                self._keep(kept)
+                yield frame, kept
+            loading = loading or references.loading
+            settled = self._references.is_settled(exposure.setup, exposure.shape, kept.middle_ns, self._now_ns)
+            if not references.loading and (settled or not self._may_improve(kept.header, exposure.shape, references)):
+                self._night.kept.drop(self, kept.header.exposure_id)
+        self.loading = loading
 
-    def _finished(self, kept: Kept, references: ReferenceSet, sequence: int) -> tuple[FrameHeader, Frame]:
-        self._merged = Calibration.build(references, kept.bare.rate.shape, kept.border, self._merged)
-        spectral = str(kept.header.setup.get("INSTMODE", "IMG")).upper() in SPECTRAL
-        rate, err, dq, sky = finish(kept.bare, self._merged, self._calibration, self._bands, spectral=spectral)
+    def _finished(self, kept: Kept, calibration: Calibration) -> Frame:
+        """Finish a frame anew; its number and time are those of its first issue."""
+        out, sky = kept.finish(calibration, self._calibration, self._bands)
         header = replace(
             kept.header,
-            sequence=sequence,
             revision=kept.header.revision + 1,
             sky_scale=float(sky.part.scale) if sky is not None else None,
-            references=self._merged.provenance(kept.detector, sky),
+            references=calibration.provenance(kept.detector, sky),
         )
         header = replace(header, references=complete(header))
-        return header, Frame(header, rate, err, dq, kept.saturated_from)
+        frame = Frame(header, out.rate, out.err, out.dq, out.saturated_from)
+        if self._meter is None:
+            return frame
+        quality = self._meter.measure(frame, kept.noise_e, int(kept.glow.size))
+        return dataclasses.replace(frame, header=replace(header, quality=quality))

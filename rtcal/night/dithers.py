@@ -1,19 +1,18 @@
 """A sky where none was taken: the median of science exposures at different places of the sky."""
 
-from pathlib import Path
-
 import numpy as np
 
 from refcache import Chosen, Sky
+from rtcal.buffers import FloatImage
 from rtcal.config import NightSettings
 from rtcal.night.groups import Group, Setup, as_sky, setup_of
-from rtcal.night.kept import MEDIAN
+from rtcal.night.kept import MEDIAN, Kept, Rates
 from rtcal.refmake.combine import level
 from rtcal.refmake.sky import make_sky
+from rtcal.refmake.stacks import Advance
 from rtcal.steps import sample_step
 from streams.clock import NS
 from streams.dq import Dq
-from streams.messages import Frame
 
 BRIGHT_SIGMA = 10.0
 STILL_BRIGHT = 0.3
@@ -29,58 +28,67 @@ class Dithers:
     ----------
     settings
         The `[night]` table.
-    directory
-        Where frames wait; None for the system's own place.
     """
 
-    def __init__(self, settings: NightSettings, directory: Path | None) -> None:
+    def __init__(self, settings: NightSettings) -> None:
         self._least = settings.dithers_least
         self._most = settings.group_most
-        self._directory = directory
         self._group: Group | None = None
-        self._sky: tuple[Sky, int] | None = None
+        self._sky: tuple[Sky, Setup, int] | None = None
 
-    def add(self, frame: Frame) -> bool:
-        """Add an exposure; tell whether there is a median now that is made of it too."""
+    def add(self, exposure: Kept) -> None:
+        """Add an exposure that has no sky."""
         if not self._least:
-            return False
-        setup = setup_of("sky", frame.header.setup, (frame.data.shape[0], frame.data.shape[1]))
-        if self._group is None or self._group.setup != setup or len(self._group.frames) >= self._most:
-            self._group, self._sky = Group.begin("sky", setup, self._directory), None
+            return
+        setup = setup_of("sky", exposure.header.setup, exposure.shape)
+        if self._group is None or self._group.setup != setup or len(self._group.exposures) >= self._most:
+            self._group, self._sky = Group("sky", setup), None
+        self._group.exposures.append(exposure)
+
+    def make(self, advance: Advance) -> bool:
+        """Make the median anew, if there are exposures enough and further ones; tell whether there is one now.
+
+        Raises
+        ------
+        RtcalError
+            If the exposures cannot be read.
+        """
         group = self._group
-        group.frames.append(frame)
-        group.middles_ns.append((frame.header.first_read_ns + frame.header.time_ns) // 2)
-        if len(group.frames) < self._least:
+        if group is None or not self._least <= len(group.exposures) != group.made_of:
             return False
-        combined, _ = make_sky(group.frames)
-        self._sky = None
-        if self._dithered(group, combined.rate):
-            middle_ns = sum(group.middles_ns) // len(group.middles_ns)
-            name = f"{MEDIAN} {len(group.frames)} science exposures"
-            self._sky = as_sky(combined, name, middle_ns, group.frames.headers), middle_ns
-        return self._sky is not None
+        rates = Rates(group.exposures)
+        group.made_of = len(rates)
+        combined, _ = make_sky(rates, advance)
+        if not _dithered(rates, combined.rate):
+            self._sky = None
+            return False
+        middle_ns = group.middle_ns
+        sky = as_sky(combined, f"{MEDIAN} {len(rates)} science exposures", middle_ns, rates.headers)
+        self._sky = sky, group.setup, middle_ns
+        return True
 
     def chosen(self, setup: Setup, middle_ns: int) -> Chosen | None:
         """Return the median as the sky of an exposure: applied, but STALE, for it holds what sources left in it."""
-        if self._sky is None or self._group is None or self._group.setup != setup:
+        found = self._sky
+        if found is None or found[1] != setup:
             return None
-        sky, sky_ns = self._sky
+        sky, _, sky_ns = found
         note = f"{sky.name}: no sky was taken"
         return Chosen("sky", "STALE", sky, (middle_ns - sky_ns) / NS, note, sky.name, sky.sha256)
 
-    def _dithered(self, group: Group, median: np.ndarray) -> bool:
-        """Tell whether sources moved: what is bright in each frame is not bright in their median."""
-        shape = group.frames.shape
-        step = sample_step(shape)
-        shares, still = [], 0.0
-        rows = slice(0, shape[0])
-        rates, _, flags = group.frames.band(rows)
-        for rate, dq in zip(rates, flags, strict=True):
-            good = (dq[::step] & np.uint32(Dq.DO_NOT_USE) == 0) & np.isfinite(rate[::step])
-            typical, sigma = level(rate[::step][good])
-            bright = good & (rate[::step] > typical + BRIGHT_SIGMA * sigma)
-            shares.append(bright.sum() / max(good.sum(), 1))
-            middle, _ = level(median[::step][good])
-            both = bright & (median[::step] > middle + BRIGHT_SIGMA * sigma)
-            still = max(still, both.sum() / max(bright.sum(), 1))
-        return max(shares) >= FEW_BRIGHT and still <= STILL_BRIGHT
+
+def _dithered(rates: Rates, median: FloatImage) -> bool:
+    """Tell whether sources moved: what is bright in each frame is not bright in their median."""
+    step = sample_step(rates.shape)
+    sampled = [rates.band(slice(row, row + 1)) for row in range(0, rates.shape[0], step)]
+    planes = (np.concatenate([band[kind] for band in sampled], axis=1) for kind in (0, 2))
+    shares, still = [], 0.0
+    for rate, dq in zip(*planes, strict=True):
+        good = (dq & np.uint32(Dq.DO_NOT_USE) == 0) & np.isfinite(rate)
+        typical, sigma = level(rate[good])
+        bright = good & (rate > typical + BRIGHT_SIGMA * sigma)
+        shares.append(bright.sum() / max(good.sum(), 1))
+        middle, _ = level(median[::step][good])
+        both = bright & (median[::step] > middle + BRIGHT_SIGMA * sigma)
+        still = max(still, both.sum() / max(bright.sum(), 1))
+    return max(shares) >= FEW_BRIGHT and still <= STILL_BRIGHT

@@ -2,8 +2,6 @@
 
 import hashlib
 import re
-import tempfile
-import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,18 +9,20 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
+from astropy.io import fits
 
 from refcache import Dark, Flags, OtherReference, Reference, Sky
+from rtcal.night.kept import Kept, Rates
 from rtcal.night.kinds import Kind
 from rtcal.refmake.cards import Origin, reference_cards
 from rtcal.refmake.combine import Combined
 from rtcal.refmake.dark import make_dark
 from rtcal.refmake.sky import make_sky
-from rtcal.refmake.stacks import FrameStack
+from rtcal.refmake.stacks import Advance
 from streams.clock import iso_utc
 from streams.dq import Dq
 from streams.fits_images import write_image
-from streams.messages import Frame, FrameHeader, Scalar
+from streams.messages import FrameHeader, Scalar
 
 SETUP_KEYS: Final[dict[Kind, tuple[str, ...]]] = {
     "sky": ("INSTMODE", "FILTER", "GRATING", "SCALE", "LLMSKST", "SLMSKST", "SUBARRAY", "XSTART", "YSTART"),
@@ -32,6 +32,8 @@ SETUP_KEYS: Final[dict[Kind, tuple[str, ...]]] = {
 """What a reference of the night and an exposure must have alike, besides the detector and the shape."""
 REFTYPES: Final[dict[Kind, str]] = {"sky": "SKY", "dark": "DARK", "arc": "ARC"}
 PEDIGREE = "INFLIGHT"
+MIDDLE = "DATE-AVG"
+FILL_ROWS = 256
 
 Setup = tuple[tuple[str, str], ...]
 
@@ -73,53 +75,61 @@ class Group:
     ----------
     kind, setup
         What they are of.
-    frames
-        Their rates, on disk.
+    exposures
+        Their rates wait on disk.
+    made_of
+        How many of them the reference that there is was made of.
     """
 
     kind: Kind
     setup: Setup
-    frames: FrameStack
-    middles_ns: list[int] = field(default_factory=list)
+    exposures: list[Kept] = field(default_factory=list)
+    made_of: int = 0
 
-    @classmethod
-    def begin(cls, kind: Kind, setup: Setup, directory: Path | None) -> "Group":
-        """Begin a group whose frames wait in a directory, without names; None for the system's own."""
-        group = cls(kind, setup, FrameStack(directory or Path(tempfile.gettempdir())))
-        weakref.finalize(group, group.frames.close)  # a pipeline that is dropped gives its files back too
-        return group
+    @property
+    def middle_ns(self) -> int:
+        """Mean of the middles of its exposures, TAI [ns]."""
+        return sum(one.middle_ns for one in self.exposures) // len(self.exposures)
 
-    def add(self, frame: Frame, directory: Path | None) -> Made:
-        """Add an exposure and make the reference anew.
+    def make(self, directory: Path | None, advance: Advance) -> Made:
+        """Make the reference of all exposures that there are.
 
         Parameters
         ----------
-        frame
-            Rates with the dark taken out, but for darks.
         directory
             Where it is also written as a FITS file; None for nowhere.
+        advance
+            Told of the rows that are done.
 
         Raises
         ------
         RtcalError, ImageError
             If there is no space for it.
         """
-        self.frames.append(frame)
-        self.middles_ns.append((frame.header.first_read_ns + frame.header.time_ns) // 2)
-        combined = make_dark(self.frames) if self.kind == "dark" else make_sky(self.frames)[0]
-        name = file_name(self.kind, self.frames.headers[0])
-        cards = reference_cards(REFTYPES[self.kind], [Origin.of_frame(one) for one in self.frames.headers], PEDIGREE)
-        del cards["DATE"]  # the same exposures give the same file
-        cards["REFVER"] = str(len(self.frames))
+        rates = Rates(self.exposures)
+        combined = make_dark(rates, advance) if self.kind == "dark" else make_sky(rates, advance)[0]
+        name, middle_ns = file_name(self.kind, rates.headers[0]), self.middle_ns
+        cards = self._cards(rates.headers, middle_ns)
         if directory is not None:
             path = directory / name
             write_image(path, cards, combined.rate, combined.err, combined.dq, overwrite=True)
-            sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+            with path.open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         else:
             path, sha256 = Path(name), _digest(combined)
-        reference = _reference(self.kind, path, sha256, cards, combined, len(self.frames))
-        middle_ns = sum(self.middles_ns) // len(self.middles_ns)
-        return Made(reference, self.kind, self.setup, middle_ns, len(self.frames))
+        self.made_of = len(rates)
+        reference = _reference(self.kind, path, sha256, cards, combined, len(rates))
+        return Made(reference, self.kind, self.setup, middle_ns, len(rates))
+
+    def _cards(self, headers: Sequence[FrameHeader], middle_ns: int) -> fits.Header:
+        cards = reference_cards(REFTYPES[self.kind], [Origin.of_frame(one) for one in headers], PEDIGREE)
+        del cards["DATE"]  # the same exposures give the same file
+        for key in SETUP_KEYS[self.kind]:  # what the daemon needs to take it up again
+            if key in headers[0].setup:
+                cards.setdefault(key, headers[0].setup[key])
+        cards["REFVER"] = str(len(headers))
+        cards[MIDDLE] = (iso_utc(middle_ns), "UTC, mean of the middles of its exposures")
+        return cards
 
 
 def file_name(kind: Kind, first: FrameHeader) -> str:
@@ -139,12 +149,18 @@ def as_sky(combined: Combined, name: str, middle_ns: int, headers: Sequence[Fram
 def _reference(
     kind: Kind, path: Path, sha256: str, cards: Mapping[str, Any], combined: Combined, exposures: int
 ) -> Reference:
-    """Return the combination as the loader would read its file: pixels without a rate are 0 and flagged."""
-    none = ~np.isfinite(combined.rate)
-    flag = Dq.UNRELIABLE_DARK if kind == "dark" else Dq.DO_NOT_USE
-    dq = combined.dq | np.where(none, np.uint32(flag), np.uint32(0))
-    rate = np.where(none, np.float32(0), combined.rate)
-    err = np.where(none | ~np.isfinite(combined.err), np.float32(0), combined.err)
+    """Return the combination as the loader would read its file: pixels without a rate are 0 and flagged.
+
+    Its own planes are taken, and filled in place.
+    """
+    flag = np.uint32(Dq.UNRELIABLE_DARK if kind == "dark" else Dq.DO_NOT_USE)
+    rate, err, dq = combined.rate, combined.err, combined.dq
+    for start in range(0, rate.shape[0], FILL_ROWS):
+        rows = slice(start, start + FILL_ROWS)
+        none = ~np.isfinite(rate[rows])
+        dq[rows][none] |= flag
+        err[rows][none | ~np.isfinite(err[rows])] = 0
+        rate[rows][none] = 0
     for plane in (rate, err):
         plane.setflags(write=False)
     common: dict[str, Any] = {

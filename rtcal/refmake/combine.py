@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rtcal.buffers import FlagImage, FloatImage
 from rtcal.errors import UsageError
 from rtcal.kernels.combine import combine_rows
-from rtcal.refmake.stacks import Advance, FrameStack, nobody, row_bands
+from rtcal.refmake.stacks import Advance, Frames, nobody, row_bands
 from streams.dq import Dq
 
 PASSING = Dq.SATURATED | Dq.JUMP_DET | Dq.MISSING_READ | Dq.AD_FLOOR | Dq.UNRELIABLE_SLOPE | Dq.PERSISTENCE | Dq.WINDOW
@@ -29,7 +29,7 @@ class Combined:
     saturated: NDArray[np.bool_]
 
 
-def check_frames(frames: FrameStack, what: str) -> None:
+def check_frames(frames: Frames, what: str) -> None:
     """Refuse to make something of nothing.
 
     Raises
@@ -41,7 +41,7 @@ def check_frames(frames: FrameStack, what: str) -> None:
         raise UsageError(f"no frame came out of the inputs for {what}; a ramp needs two reads")
 
 
-def check_alike(one: FrameStack, other: FrameStack) -> None:
+def check_alike(one: Frames, other: Frames) -> None:
     """Refuse two stacks of different detectors or shapes.
 
     Raises
@@ -55,7 +55,7 @@ def check_alike(one: FrameStack, other: FrameStack) -> None:
 
 
 def combine(
-    frames: FrameStack, advance: Advance = nobody, *, median: bool = False, scales: Sequence[float] | None = None
+    frames: Frames, advance: Advance = nobody, *, median: bool = False, scales: Sequence[float] | None = None
 ) -> Combined:
     """Average frames per pixel without outliers.
 

@@ -4,14 +4,14 @@ import numpy as np
 
 from rtcal.calibration import clipped_median
 from rtcal.refmake.combine import Combined, check_frames, combine
-from rtcal.refmake.stacks import Advance, FrameStack, nobody, row_bands
+from rtcal.refmake.stacks import Advance, Frames, nobody
 from rtcal.steps import sample_step
 from streams.dq import Dq
 
 LOWEST_SCALE, HIGHEST_SCALE = 0.5, 2.0
 
 
-def make_sky(frames: FrameStack, advance: Advance = nobody) -> tuple[Combined, list[float]]:
+def make_sky(frames: Frames, advance: Advance = nobody) -> tuple[Combined, list[float]]:
     """Combine sky frames without registering them: sources at different places drop out.
 
     From three frames on each pixel takes their median, else the mean without outliers. Frames are first
@@ -33,8 +33,10 @@ def make_sky(frames: FrameStack, advance: Advance = nobody) -> tuple[Combined, l
     return combine(frames, advance, median=True, scales=scales), scales
 
 
-def _scales(frames: FrameStack) -> list[float]:
+def _scales(frames: Frames) -> list[float]:
     """Return the ratio of the mean level to each frame's."""
+    if len(frames) == 1:
+        return [1.0]
     levels = _levels(frames)
     with np.errstate(divide="ignore", invalid="ignore"):
         scales = levels.mean() / levels
@@ -43,13 +45,11 @@ def _scales(frames: FrameStack) -> list[float]:
     return [float(scale) for scale in scales]
 
 
-def _levels(frames: FrameStack) -> np.ndarray:
+def _levels(frames: Frames) -> np.ndarray:
     """Return the clipped median of a sample of each frame's good pixels [e-/s]."""
-    step = sample_step(frames.shape)
     samples: list[list[np.ndarray]] = [[] for _ in range(len(frames))]
-    for rows in row_bands(frames.shape, len(frames)):
-        rates, _, flags = frames.band(rows)
-        chosen = slice(-rows.start % step, None, step)
+    for row in range(0, frames.shape[0], sample_step(frames.shape)):
+        rates, _, flags = frames.band(slice(row, row + 1))
         for sample, rate, dq in zip(samples, rates, flags, strict=True):
-            sample.append(rate[chosen][dq[chosen] & np.uint32(Dq.DO_NOT_USE) == 0])
+            sample.append(rate[dq & np.uint32(Dq.DO_NOT_USE) == 0])
     return np.array([clipped_median(np.concatenate(sample))[0] for sample in samples])

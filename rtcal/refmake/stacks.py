@@ -5,10 +5,10 @@ pixel needs only its own.
 """
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,28 @@ def row_bands(shape: tuple[int, int], planes: int, advance: Advance = nobody, ma
         band = slice(start, min(start + rows, shape[0]))
         yield band
         advance(band.stop - band.start)
+
+
+class Frames(Protocol):
+    """Frames of one detector, of which some rows at a time are in memory."""
+
+    @property
+    def headers(self) -> Sequence[FrameHeader]:
+        """Of each frame."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        ...
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        ...
+
+    def band(self, rows: slice) -> tuple[FloatImage, FloatImage, FlagImage]:
+        """Return rows of all frames: rate, error, flags, each (frame, y, x), the caller's own."""
+        ...
 
 
 class PlaneStack:

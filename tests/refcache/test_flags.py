@@ -28,6 +28,14 @@ def test_a_plane_comes_back_and_merges(seed, rows, columns, share):
     assert flags.nbytes == 8 * np.count_nonzero(plane)
 
 
+@given(seed=st.integers(0, 99), shares=st.tuples(*[st.sampled_from([0.0, 0.02, 0.5, 1.0])] * 2))
+def test_the_flags_of_two_planes_are_those_of_either(seed, shares):
+    one, other = (plane_of(seed + number, (20, 30), share) for number, share in enumerate(shares))
+    merged = Flags.merged(Flags.of(one), Flags.of(other))
+    np.testing.assert_array_equal(merged.plane(), one | other)
+    assert merged.places.size == np.count_nonzero(one | other)
+
+
 @given(seed=st.integers(0, 99), data=st.data())
 def test_a_window_is_that_of_the_plane(seed, data):
     plane = plane_of(seed, (30, 50), 0.1)

@@ -10,10 +10,11 @@ import pytest
 from msgspec.structs import replace
 
 from refcache import ReferenceStore, Sky, load_reference
-from rtcal.calibration import Calibration
 from rtcal.config import NightSettings
-from rtcal.night.kept import Bare, finish
+from rtcal.finishing import finish
+from rtcal.night.bare import BareFile, BareSums, Harvest
 from rtcal.night.kinds import kind_of
+from rtcal.night.shelf import Room, Shelf
 from rtcal.pipeline import Pipeline
 from streams.dq import Dq
 from streams.messages import Frame, Read
@@ -53,6 +54,11 @@ def exposure(rate, start_s, kind="SCI", name=None, **setup):
 def run(pipeline, *exposures):
     """Feed exposures; return all frames that come out."""
     return [out for reads in exposures for read in reads for out in pipeline.process(read) if isinstance(out, Frame)]
+
+
+def kept_by(pipeline):
+    """The exposures that wait for a better sky."""
+    return pipeline._desk._night.kept.of(pipeline._desk)
 
 
 def row(frame, reftype):
@@ -112,7 +118,7 @@ def test_a_frame_without_a_sky_is_issued_again_when_one_lands(make):
     assert status.age_s == pytest.approx(-60)
     assert status.note == "of this night, 1 exposure"
     assert (again.err > first.err).all()  # the sky's own noise and that of its scale
-    assert pipeline.counters["night_references"] == pipeline.counters["reissued"] == 1
+    assert pipeline.status().counters["night_references"] == pipeline.status().counters["reissued"] == 1
 
 
 def test_between_two_skies_their_mean_counts_by_the_inverse_of_the_distance_in_time(make):
@@ -188,9 +194,9 @@ def test_a_group_takes_no_more_than_its_most(make):
 def test_what_cannot_become_better_is_forgotten_and_nothing_is_kept_without_memory(make):
     pipeline = make()
     run(pipeline, exposure(50, 0, "SKY"), exposure(50, 30, name="S"), exposure(50, 60, "SKY"))
-    assert len(pipeline._desk._kept) == 1  # the second sky may still be joined by others
+    assert len(kept_by(pipeline)) == 1  # the second sky may still be joined by others
     run(pipeline, exposure(50, 90, name="T"), exposure(50, 120, "SKY"))
-    assert [kept.header.exposure_id for kept in pipeline._desk._kept.all()] == ["T"]
+    assert [kept.header.exposure_id for kept in kept_by(pipeline)] == ["T"]
     frames = run(make(reissue_mb=0), exposure(50, 0, name="S"), exposure(50, 30, "SKY"))
     assert [frame.header.revision for frame in frames] == [0, 0]
 
@@ -246,9 +252,9 @@ def test_science_that_was_not_dithered_does_not_lose_its_stars(make):
     assert {row(frame, "sky").status for frame in frames} == {"MISSING"}
 
 
-@pytest.mark.parametrize("bad_pixels", ["keep", "nan", "repair"])
+@pytest.mark.parametrize(("bad_pixels", "hurried"), [("keep", False), ("nan", True), ("repair", False)])
 def test_finishing_anew_is_what_the_exposure_itself_would_have_made(
-    pipeline_settings, bands, clock, calibration_settings, bad_pixels
+    pipeline_settings, bands, clock, calibration_settings, tmp_path, bad_pixels, hurried
 ):
     dq = np.zeros(SHAPE, "u4")
     dq[5, 5] = dq[20, 31] = Dq.DO_NOT_USE | Dq.HOT
@@ -262,20 +268,48 @@ def test_finishing_anew_is_what_the_exposure_itself_would_have_made(
     pipeline = Pipeline(
         dataclasses.replace(pipeline_settings, calibration=table), FixedReferences(**given), bands, clock
     )
-    reads = exposure(50 * RIPPLE + RNG.normal(0, 1, SHAPE), 0)
-    seen = []
-    for read in reads:
-        for out in pipeline.process(read):
-            if isinstance(out, Frame):
-                seen.append((out, pipeline._bare(pipeline._exposure, out), pipeline._exposure.calibration))
-    ((frame, bare, calibration),) = seen
-    rate, err, flags, sky = finish(bare, calibration, table, bands)
-    np.testing.assert_allclose(rate, frame.data, rtol=2e-5, atol=1e-5)
-    np.testing.assert_allclose(err, frame.err, rtol=2e-5)
-    np.testing.assert_array_equal(flags, frame.dq)
+    rates = 50 * RIPPLE + RNG.normal(0, 1, SHAPE)
+    rates[30, 30:34] = 30_000  # saturates
+    reads = exposure(rates, 0)
+    (frame,) = run(pipeline, reads)
+    done = pipeline._exposure
+    sums = BareSums(BareFile(SHAPE, tmp_path))
+    harvest = Harvest(done.sums, done.calibration, sums.file, Room(1 << 20))
+    if hurried:
+        harvest.hurry()
+        done.sums.state.moments.fill(np.nan)  # as the next exposure would
+    harvest.run()
+    out, sky = finish(sums, done.calibration, table, bands)
+    np.testing.assert_allclose(out.rate, frame.data, rtol=2e-5, atol=1e-5)
+    np.testing.assert_allclose(out.err, frame.err, rtol=2e-5)
+    np.testing.assert_array_equal(out.dq, frame.dq)
+    np.testing.assert_array_equal(out.saturated_from, frame.saturated_from)
     assert float(sky.part.scale) == pytest.approx(frame.header.sky_scale, rel=1e-6)
-    assert isinstance(bare, Bare)
-    assert isinstance(calibration, Calibration)
+
+
+def test_an_exposure_whose_sums_are_needed_and_for_which_there_is_no_room_is_given_up(
+    pipeline_settings, bands, clock, tmp_path
+):
+    pipeline = Pipeline(pipeline_settings, FixedReferences(), bands, clock)
+    run(pipeline, exposure(50, 0))
+    done, room = pipeline._exposure, Room(48 * 64 * 10)
+    harvest = Harvest(done.sums, done.calibration, BareFile(SHAPE, tmp_path), room)
+    harvest.hurry()
+    harvest.run()
+    assert not harvest.whole
+    assert room.take(48 * 64 * 10)
+
+
+def test_what_is_on_a_shelf_leaves_by_age_whosever_it_is():
+    shelf, owners = Shelf(100), ("one", "other")
+    for number in range(4):
+        shelf.put(owners[number % 2], f"{number}", number, 40)
+    assert [shelf.of(owner) for owner in owners] == [[2], [3]]
+    shelf.put("one", "4", 4, 200)
+    assert [shelf.of(owner) for owner in owners] == [[], []]
+    kept = Shelf(100, least=1)
+    kept.put("one", "0", 0, 200)
+    assert kept.of("one") == [0]
 
 
 def test_the_same_messages_give_the_same_frames_and_files(make, tmp_path):
@@ -302,7 +336,7 @@ def test_no_space_for_references_costs_no_frame(make, tmp_path):
     place.rmdir()
     frames = run(pipeline, exposure(50, 0, name="S"), exposure(50, 30, "SKY"), exposure(50, 60, name="T"))
     assert len(frames) == 3
-    assert pipeline.counters["night_failed"] >= 1
+    assert pipeline.status().counters["night_failed"] >= 1
 
 
 @pytest.mark.parametrize(
@@ -342,4 +376,4 @@ def test_a_frame_that_went_out_while_its_dark_was_loading_is_issued_again_when_i
     (again,) = pipeline.revisit()
     assert (again.header.exposure_id, again.header.revision, row(again, "dark").name) == ("S", 1, "dark_2.fits")
     np.testing.assert_allclose(again.data, first.data - 2, rtol=1e-5)
-    assert len(pipeline._desk._kept) == 0
+    assert not kept_by(pipeline)

@@ -38,6 +38,7 @@ def worker(pipeline, out, clock):
 
 def make_worker(pipeline, publish, clock, queue_reads=64, queue_wait_s=0.01):
     limits = {"queue_reads": queue_reads, "queue_wait_s": queue_wait_s, "idle_frames": IDLE_FRAMES, "idle_s": IDLE_S}
+    limits["settle_s"] = 1.0
     return Worker("IMG1", pipeline, publish, clock, **limits)
 
 
