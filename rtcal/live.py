@@ -199,7 +199,8 @@ class Observer:
     def _note_frame(self, frame: Frame) -> None:
         now_s = self._clock.monotonic_s()
         header = frame.header
-        self.seen.arrived[header.detector, header.exposure_id, header.ramps] = now_s
+        # What is issued again later says nothing of how long the frame was waited for.
+        self.seen.arrived.setdefault((header.detector, header.exposure_id, header.ramps), now_s)
         self.seen.frames += 1
         self.seen.used += header.reads_used
         if self.seen.first_frame_s is None:
