@@ -48,6 +48,7 @@ class RampSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Table `[ramp]`."""
 
     mode: Literal["auto", "utr", "cds", "mcds"]
+    weights: Literal["equal", "snr"]
     reads_per_end: Annotated[int, Meta(ge=1, le=1000)]
     saturation_fraction: Annotated[float, Meta(gt=0, le=1)]
     jump_sigma: Annotated[float, Meta(ge=0, le=100)]

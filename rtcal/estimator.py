@@ -12,8 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtcal.kernels.planes import Times
+from rtcal.kernels.weighted import Weighting
 
 FloatTable = NDArray[np.float64]
+
+LEAST_GAIN = 1e-6
+"""Of the photon variance, below which nothing is to be gained."""
 
 
 def coefficients(times_s: FloatTable, weights: FloatTable) -> tuple[float, float]:
@@ -71,6 +75,27 @@ class Slope(Estimate):
     """The equal-weight least-squares slope."""
 
     mean_s: float = 0.0
+    length_s: float = 0.0
+    """From the first read to the last."""
+
+    def weighting(self, read_noise_e: float, gain_e_per_dn: float) -> Weighting | None:
+        """Return how the two ends help the slope of bright pixels (`kernels.weighted`); None where they cannot."""
+        if not self.weight:
+            return None
+        ends_photon, ends_read = 1 / self.length_s, 2 / self.length_s**2
+        photon, read = self.spread / self.weight**2 - ends_photon, ends_read - 1 / self.weight
+        if photon < LEAST_GAIN * ends_photon:
+            return None  # two or three reads: the slope is that of the ends
+        values = (
+            -self.mean_s / self.weight,
+            1 / self.weight,
+            1 / self.length_s,
+            photon,
+            read * read_noise_e**2 / gain_e_per_dn,
+            self.weight,
+            self.spread,
+        )
+        return Weighting(*(np.float32(value) for value in values))
 
 
 @dataclass(frozen=True)
@@ -89,7 +114,8 @@ def slope_of(times_s: FloatTable) -> Slope:
     if len(times_s) < 2 or square <= 0:
         return Slope()
     _, photon = coefficients(times_s, centred / square)
-    return Slope(weight=square, spread=photon * square**2, mean_s=float(times_s.mean()))
+    length_s = float(times_s[-1] - times_s[0])
+    return Slope(weight=square, spread=photon * square**2, mean_s=float(times_s.mean()), length_s=length_s)
 
 
 def ends_of(times_s: FloatTable, near: NDArray[np.bool_], far: NDArray[np.bool_]) -> Ends | None:

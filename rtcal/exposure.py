@@ -12,10 +12,11 @@ from rtcal.buffers import Buffers, RawImage, clear
 from rtcal.calibration import Calibration, Limits
 from rtcal.config import CalibrationSettings, Detector, Mode
 from rtcal.errors import ReadRejected
-from rtcal.estimator import Ends, Timeline, ends_of, slope_of
+from rtcal.estimator import Ends, Slope, Timeline, ends_of, slope_of
 from rtcal.finishing import ExposureSums, finish
 from rtcal.kernels.finish import Estimate, Noise
 from rtcal.kernels.planes import Sample
+from rtcal.kernels.weighted import Weighting
 from rtcal.quality import channel_noise_e
 from rtcal.snapshots import is_spectral
 from rtcal.steps import Chain, JumpTest
@@ -42,6 +43,8 @@ class Plan:
     jump_sigma: float = 0.0
     """Threshold of the test for jumps; 0 for none."""
     reference_pixels: bool = False
+    by_signal: bool = False
+    """Whether the weights of reads in a slope follow the light of each pixel; else they are equal."""
 
     def ends_of(self, header: ReadHeader) -> int:
         """Return the number of reads at each end: 1 for CDS, m for MCDS if 2 m were planned, 0 for UTR."""
@@ -306,16 +309,30 @@ class Exposure:
         state, timeline, gain = self._buffers.state, ramp.timeline, self.plan.detector.gain_e_per_dn
         steps.close_ramp(state, self._chain, ramp.samples, ramp.zero, timeline, self._bands)
         fitted = ends if ends is not None else slope_of(timeline.times_s)
-        several = self.opening.ramps_planned != 1 or self._fits > 0 or further
+        weighting = self._weighting(fitted, timeline)
+        several = self.opening.ramps_planned != 1 or self._fits > 0 or further or weighting is not None
         self._fits += 1
         self._estimate = steps.estimate_of(state, self._buffers.ends, fitted, len(timeline), gain, several)
-        if several:
+        if weighting is not None:
+            now, n_used = ramp.samples[0], len(timeline)
+            steps.gather_weighted_ramp(state, self._chain, now, ramp.zero, weighting, n_used, self._bands)
+        elif several:
             steps.gather_ramp(state, self._estimate, gain, self._bands)
         detector = self.plan.detector
         last = ramp.samples[0].raw
         self.channel_noise_e = channel_noise_e(ramp.zero, last, detector.reference_border, detector.channels, gain)
         variance = self.plan.detector.read_noise_e**2
         self._noise = Noise(np.float32(gain), np.float32(variance), ramp.zero, self._chain.curve)
+
+    def _weighting(self, fitted: Slope | Ends, timeline: Timeline) -> Weighting | None:
+        """Return how weights follow the light, if they are to; None where equal ones are as good or reads came late."""
+        if not self.plan.by_signal or not isinstance(fitted, Slope) or self.plan.mode != "utr":
+            return None
+        if (np.diff(timeline.times_s) < 0).any():
+            self._note("reads came late; they have equal weights")
+            return None
+        self._note("reads are weighted by signal to noise")
+        return fitted.weighting(self.plan.detector.read_noise_e, self.plan.detector.gain_e_per_dn)
 
     def _ends(self, ramp: Ramp) -> Ends | None:
         """Return the two ends of a CDS or MCDS ramp; None where the least-squares slope has to serve."""

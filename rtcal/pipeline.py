@@ -380,6 +380,7 @@ class Pipeline:
             Limits(detector.saturation_dn * ramp.saturation_fraction, floor_dn),
             detector,
             jump_sigma=ramp.jump_sigma,
+            by_signal=ramp.weights == "snr",
             reference_pixels=ramp.reference_pixels,
         )
 

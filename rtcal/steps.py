@@ -14,7 +14,7 @@ from rtcal.bands import Bands
 from rtcal.buffers import FlagImage, FloatImage, RawImage, plane
 from rtcal.errors import ShapeError
 from rtcal.estimator import Ends, Slope, Timeline
-from rtcal.kernels import badpix, bins, close, finish, preview, read, refpix
+from rtcal.kernels import badpix, bins, close, finish, preview, read, refpix, weighted
 from rtcal.kernels.finish import Output, Product
 from rtcal.kernels.flags import DO_NOT_USE, REFERENCE_PIXEL
 from rtcal.kernels.planes import BLOCK, Curve, Levels, Sample, State
@@ -264,6 +264,17 @@ def gather_ramp(state: State, estimate: finish.Estimate, gain_e_per_dn: float, b
         )
 
     bands.run(work, _shape(state), 32)
+
+
+def gather_weighted_ramp(
+    state: State, chain: Chain, last: Sample, zero: RawImage, weighting: weighted.Weighting, n_used: int, bands: Bands
+) -> None:
+    """Do as `gather_ramp`, with weights by the light of each pixel."""
+
+    def work(rows: slice) -> None:
+        weighted.add_weighted_ramp(rows.start, rows.stop, n_used, last, zero, chain.curve, weighting, state)
+
+    bands.run(work, _shape(state), 36)
 
 
 def border_flags(shape: tuple[int, int], border: int) -> FlagImage:

@@ -38,6 +38,7 @@ def _compile_chain(settings: CalibrationSettings, bands: Bands) -> None:
     for dtype in ("<u2", "<f4"):
         for mode in get_args(Mode):
             _reduce_one(mode, dtype, settings, bands)
+        _reduce_one("utr", dtype, settings, bands, by_signal=True)
 
 
 def _compile_rest() -> None:
@@ -46,11 +47,15 @@ def _compile_rest() -> None:
     _make_cubes()
 
 
-def _reduce_one(mode: Mode, dtype: str, settings: CalibrationSettings, bands: Bands) -> None:
+def _reduce_one(
+    mode: Mode, dtype: str, settings: CalibrationSettings, bands: Bands, *, by_signal: bool = False
+) -> None:
     detector = Detector(gain_e_per_dn=2.0, read_noise_e=9.0, saturation_dn=50_000.0, reference_border=1, channels=2)
     reads = [_read(index, dtype) for index in range(READS)]
     calibration = Calibration.build(_references(), (SIDE, SIDE), 1)
-    plan = Plan(mode, READS // 2, Limits(40_000.0, 0.0), detector, jump_sigma=5.0, reference_pixels=True)
+    plan = Plan(
+        mode, READS // 2, Limits(40_000.0, 0.0), detector, jump_sigma=5.0, reference_pixels=True, by_signal=by_signal
+    )
     exposure = Exposure(reads[0], plan, calibration, Buffers.fit_for(reads[0], None), bands)
     for read in reads:
         exposure.add(read)

@@ -19,9 +19,11 @@ DETECTOR = Detector(gain_e_per_dn=2.0, read_noise_e=9.0, saturation_dn=60_000.0,
 NO_REFERENCES = FixedReferences().select({}, (1, 1), "utr", 0)
 
 
-def expose(reads, bands, calibration_settings, mode="utr", m=4, buffers=None, jump_sigma=0.0, **calibration):
+def expose(
+    reads, bands, calibration_settings, mode="utr", m=4, buffers=None, jump_sigma=0.0, by_signal=False, **calibration
+):
     """Reduce the reads of one exposure; a change of ramp index closes a ramp."""
-    plan = Plan(mode, m, Limits(58_000.0), DETECTOR, jump_sigma=jump_sigma)
+    plan = Plan(mode, m, Limits(58_000.0), DETECTOR, jump_sigma=jump_sigma, by_signal=by_signal)
     shape = reads[0].data.shape
     made = Calibration.build(NO_REFERENCES, shape, 0)
     exposure = Exposure(reads[0], plan, made, Buffers.fit_for(reads[0], buffers), bands)
@@ -225,3 +227,20 @@ def test_drift_of_the_electronics_is_taken_out_by_the_reference_pixels(bands, ca
     assert np.abs(results[0].data - 80).max() > 1
     assert results[4].header.notes == []
     assert results[0].header.notes == ["reference pixels: none to correct by"]
+
+
+def test_weights_by_signal_are_for_slopes_of_reads_in_order(bands, calibration_settings):
+    rng = np.random.default_rng(4)
+    cube = (5000 + np.cumsum(rng.poisson(800, (8, 6, 300)), axis=0)).astype("<f4")
+    reads = ramp_reads(cube, times_s=np.arange(8) * 0.72)
+    weighted = expose(reads, bands, calibration_settings, by_signal=True)
+    equal = expose(reads, bands, calibration_settings)
+    assert "reads are weighted by signal to noise" in weighted.header.notes
+    assert (weighted.err < 0.97 * equal.err).all()
+    ends = (cube[-1] - cube[0]) / (7 * 0.72) * 2.0
+    assert np.abs(weighted.data - ends).max() < 0.2 * np.abs(equal.data - ends).max()
+    for mode, order, note in (("cds", reads, None), ("utr", [*reads[1:], reads[0]], "late; they have equal weights")):
+        plain = expose(order, bands, calibration_settings, mode)
+        same = expose(order, bands, calibration_settings, mode, by_signal=True)
+        np.testing.assert_array_equal(same.data, plain.data)
+        assert note is None or any(note in one for one in same.header.notes)
