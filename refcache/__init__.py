@@ -7,7 +7,19 @@ from refcache.errors import RefcacheError, ReferenceFileError, SelectionError
 from refcache.flags import Flags
 from refcache.loading import load_reference
 from refcache.preload import ReferenceStore, Watcher
-from refcache.references import BadPixels, Bias, Dark, Flat, Linearity, OtherReference, Reference, Saturation, Sky
+from refcache.references import (
+    BadPixels,
+    Bias,
+    Dark,
+    Flat,
+    Gain,
+    Linearity,
+    OtherReference,
+    ReadNoise,
+    Reference,
+    Saturation,
+    Sky,
+)
 from refcache.reftypes import FRAME_TYPES, REFTYPES
 from refcache.rmaps import File, Files, NotApplicable, Omitted, Selection, Table
 from refcache.settings import RefcacheSettings
@@ -25,11 +37,13 @@ __all__ = [
     "Files",
     "Flags",
     "Flat",
+    "Gain",
     "Linearity",
     "Mode",
     "NotApplicable",
     "Omitted",
     "OtherReference",
+    "ReadNoise",
     "RefcacheError",
     "RefcacheSettings",
     "Reference",

@@ -15,9 +15,13 @@ RATE_UNITS = frozenset(f"{electrons}{per_second}" for electrons in _ELECTRONS fo
 
 _NO_UNIT = frozenset(("", "1", "none", "dimensionless", "normalized", "normalised", "unitless"))
 _LEVEL_UNITS = frozenset(("dn", "adu", "count", "counts", "ct"))
+_CHARGE_UNITS = frozenset(("e-", "e", "electron", "electrons"))
+_GAIN_UNITS = frozenset(f"{charge}/{level}" for charge in _CHARGE_UNITS for level in _LEVEL_UNITS)
 _UNITS: Mapping[str, tuple[frozenset[str], str, str]] = {
     "rate": (RATE_UNITS, "electrons per second", "e-/s"),
     "level": (_LEVEL_UNITS, "raw numbers", "DN"),
+    "charge": (_CHARGE_UNITS, "electrons", "e-"),
+    "gain": (_GAIN_UNITS, "electrons for each DN", "e-/DN"),
     "relative": (_NO_UNIT, "relative", "1"),
     "any": (frozenset(), "", ""),
 }
@@ -43,7 +47,7 @@ def check_unit(path: Path, reftype: str, unit: object) -> None:
     Raises
     ------
     UnitError
-        If a rate is not in e-/s, a level is not in DN, or a flat has a unit.
+        If a rate is not in e-/s, a level not in DN, noise not in e-, a gain not in e-/DN, or a flat has a unit.
     """
     known, wanted, spelling = _UNITS[REFTYPES[reftype].unit]
     text = "".join(str(unit if unit is not None else "").split())

@@ -4,6 +4,7 @@ A file has PRIMARY and the image extensions that its type needs (`reftypes`).
 """
 
 import hashlib
+import math
 from collections.abc import Mapping
 from io import BufferedIOBase
 from pathlib import Path
@@ -14,15 +15,27 @@ import numpy as np
 
 from refcache.cards import check_unit
 from refcache.coefficients import ascending, mend_coefficients, valid_range
-from refcache.errors import MissingFileError, ReferenceFileError
+from refcache.errors import LayoutError, MissingFileError, ReferenceFileError
 from refcache.fits_images import FitsImages, check_start, read_cards, read_images
 from refcache.flags import Flags
-from refcache.references import BadPixels, Bias, Dark, Flat, Linearity, OtherReference, Reference, Saturation, Sky
-from refcache.reftypes import REFTYPES
+from refcache.references import (
+    BadPixels,
+    Bias,
+    Dark,
+    Flat,
+    Gain,
+    Linearity,
+    OtherReference,
+    ReadNoise,
+    Reference,
+    Saturation,
+    Sky,
+)
+from refcache.reftypes import DO_NOT_USE, REFTYPES
 from refcache.values import SetupValue
 
 _CLASSES: dict[str, type[Reference]] = {
-    kind.reftype: kind for kind in (BadPixels, Saturation, Bias, Linearity, Dark, Sky, Flat)
+    kind.reftype: kind for kind in (BadPixels, Saturation, Bias, Linearity, Gain, ReadNoise, Dark, Sky, Flat)
 }
 
 
@@ -86,13 +99,31 @@ def _common(path: Path, sha256: str, header: Mapping[str, SetupValue]) -> dict[s
 def _reference(path: Path, reftype: str, images: FitsImages) -> Reference:
     header = images.header
     check_unit(path, reftype, header.get("BUNIT"))
-    values = _values(path, reftype, images)
+    values = _numbers(path, reftype, images) or _values(path, reftype, images)
     common = _common(path, images.sha256, header)
     reference = _CLASSES[reftype](**common, dq=Flags.of(images.dq), **values, notes=tuple(images.notes))
     for image in vars(reference).values():
         if isinstance(image, np.ndarray):
             image.setflags(write=False)
     return reference
+
+
+def _numbers(path: Path, reftype: str, images: FitsImages) -> dict[str, Any]:
+    """Return the one number that serves for the whole detector, of the types that have one; their flags go with it.
+
+    It is the median of the pixels: a pixel's own is uncertain by a tenth or more, unless dozens of ramps went into it.
+    """
+    if reftype not in ("gain", "readnoise"):
+        return {}
+    usable = np.isfinite(images.data) & (images.data > 0) & (images.dq & DO_NOT_USE == 0)
+    if not usable.any():
+        raise LayoutError(path, "DATA", "no pixel has a usable value (finite and above 0); make or fetch it again")
+    typical = float(np.median(images.data[usable]))
+    images.dq = np.zeros_like(images.dq)
+    if reftype == "gain":
+        return {"gain_e_per_dn": typical}
+    of_difference = str(images.header.get("RNKIND", "")).strip().upper() == "CDS"
+    return {"noise_e": typical / math.sqrt(2) if of_difference else typical}
 
 
 def _values(path: Path, reftype: str, images: FitsImages) -> dict[str, Any]:

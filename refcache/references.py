@@ -169,6 +169,42 @@ class Linearity(Reference):
     valid_dn: float
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Gain(Reference):
+    """Electrons for each DN of a detector.
+
+    Attributes
+    ----------
+    gain_e_per_dn
+        Median of the good pixels [e-/DN]; the flat field takes out what channels and pixels differ by.
+    """
+
+    reftype: ClassVar[str] = "gain"
+    gain_e_per_dn: float
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ReadNoise(Reference):
+    """Noise of one single read.
+
+    Attributes
+    ----------
+    noise_e
+        Median of the good pixels [e-]; that of a file whose RNKIND is CDS, the noise of a difference, is divided by the
+        root of two.
+    """
+
+    reftype: ClassVar[str] = "readnoise"
+    noise_e: float
+
+    def with_gain(self, gain_e_per_dn: float) -> float:
+        """Return the noise [e-] where a DN has so many electrons; the file's GAIN card tells how many it took."""
+        taken = self.header.get("GAIN")
+        if not isinstance(taken, int | float) or taken <= 0:
+            return self.noise_e
+        return self.noise_e * gain_e_per_dn / taken
+
+
 def crop(reference: Reference, y: int, x: int, shape: tuple[int, int]) -> Reference:
     """Cut a window out of a full-frame reference.
 

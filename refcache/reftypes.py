@@ -1,7 +1,7 @@
 """The types of references as one table: what each is, and how a file of it is stored and judged.
 
-Seven have pixels that the reduction applies, two more say on each frame what there is for whoever works on
-(wavelengths, atmospheric dispersion), and six are known to the cache alone.
+Seven have pixels that the reduction applies, two a number for the whole detector; two more say on each frame what there
+is for whoever works on (wavelengths, atmospheric dispersion), and six are known to the cache alone.
 """
 
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ class Reftype:
         Names of the extension with its values; the first that is there is read. None: its contents are for others,
         here it is whole FITS with cards.
     unit
-        What BUNIT must say: e-/s, no unit, DN, or anything.
+        What BUNIT must say: e-/s, no unit, DN, e-, e-/DN, or anything.
     neutral, flag
         What a pixel without a usable value counts as, and the bit that it gets.
     cube
@@ -58,7 +58,7 @@ class Reftype:
 
     about: str
     images: tuple[str, ...] = ()
-    unit: Literal["rate", "relative", "level", "any"] = "any"
+    unit: Literal["rate", "relative", "level", "charge", "gain", "any"] = "any"
     neutral: float = 0.0
     flag: np.uint32 = DO_NOT_USE
     cube: bool = False
@@ -99,6 +99,8 @@ REFTYPES: Final[Mapping[str, Reftype]] = MappingProxyType(
             optional=True,
             on_reads=True,
         ),
+        "gain": Reftype("electrons for each DN", ("DATA",), "gain", positive=True, optional=True, on_reads=True),
+        "readnoise": Reftype("noise of one read", ("DATA",), "charge", positive=True, optional=True, on_reads=True),
         "dark": Reftype("signal without light", ("DATA",), "rate", 0.0, UNRELIABLE_DARK, has_err=True),
         # No bit is the sky's own, and a frame's pixel that keeps its sky has no valid rate.
         "sky": Reftype(

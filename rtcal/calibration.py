@@ -5,9 +5,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
-from refcache import Bias, Chosen, Dark, Flat, Linearity, Reference, ReferenceSet, Saturation, Sky
+from refcache import Bias, Chosen, Dark, Flat, Gain, Linearity, ReadNoise, Reference, ReferenceSet, Saturation, Sky
 from rtcal import steps
 from rtcal.buffers import FlagImage, FloatImage
 from rtcal.config import CalibrationSettings, Detector
@@ -87,6 +88,13 @@ class Calibration:
     def width(self) -> int:
         """Columns."""
         return int(self.static_dq.shape[1])
+
+    def measured(self, detector: Detector) -> Detector:
+        """Return the detector with the gain and the read noise of the references, which win over all else."""
+        gain, noise = self.references.applied(Gain), self.references.applied(ReadNoise)
+        gain_e_per_dn = detector.gain_e_per_dn if gain is None else gain.gain_e_per_dn
+        noise_e = detector.read_noise_e if noise is None else noise.with_gain(gain_e_per_dn)
+        return structs.replace(detector, gain_e_per_dn=gain_e_per_dn, read_noise_e=noise_e)
 
     def provenance(self, detector: Detector | None = None, sky: "SkyScale | None" = None) -> list[Provenance]:
         """Say for each type what was used, or why nothing was.

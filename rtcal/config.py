@@ -75,6 +75,8 @@ class CalibrationSettings(Struct, frozen=True, forbid_unknown_fields=True):
     linearity_stale_s: Seconds
     saturation_stale_s: Seconds
     bias_stale_s: Seconds
+    gain_stale_s: Seconds
+    readnoise_stale_s: Seconds
     arc_stale_s: Seconds
     adc_stale_s: Seconds
 

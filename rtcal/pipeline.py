@@ -360,7 +360,7 @@ class Pipeline:
         references = self._chosen(self._choice, header.time_ns)
         self._calibration = Calibration.build(references, shape, detector.reference_border, ready)
         self._buffers = Buffers.fit_for(read, self._buffers, self._stock)
-        plan = self._plan(mode, detector, read)
+        plan = self._plan(mode, self._calibration.measured(detector), read)
         self._revision, self._final = 0, False
         if self._monitor is not None:
             self._monitor.start()

@@ -14,7 +14,7 @@ from streams.settings import load
 
 SHAPE = (6, 8)
 STALE_S = dict.fromkeys(REFTYPES, 90 * 86400.0) | {"dark": 7 * 86400.0, "badpix": 30 * 86400.0, "sky": 1800.0}
-UNITS = {"rate": "e-/s", "level": "DN"}
+UNITS = {"rate": "e-/s", "level": "DN", "charge": "e-", "gain": "e-/DN"}
 
 
 class _Tables(msgspec.Struct, frozen=True):

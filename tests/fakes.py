@@ -17,7 +17,9 @@ from refcache import (
     Dark,
     Flags,
     Flat,
+    Gain,
     Linearity,
+    ReadNoise,
     Reference,
     ReferenceSet,
     Saturation,
@@ -138,7 +140,7 @@ def reference(kind: type[Reference], name: str, dq: np.ndarray, **planes: Any) -
         "header": {},
         "dq": Flags.of(dq),
     }
-    return kind(**common, **planes)
+    return kind(**(common | planes))
 
 
 def dark_reference(rate: np.ndarray, err: np.ndarray, dq: np.ndarray | None = None) -> Dark:
@@ -159,6 +161,14 @@ def badpix_reference(dq: np.ndarray) -> BadPixels:
 
 def bias_reference(level: np.ndarray) -> Bias:
     return reference(Bias, "bias.fits", _flags(level, None), level=level.astype("f4"))
+
+
+def gain_reference(gain_e_per_dn: float) -> Gain:
+    return reference(Gain, "gain.fits", np.zeros((1, 1), "u4"), gain_e_per_dn=gain_e_per_dn)
+
+
+def read_noise_reference(noise_e: float, **header: float) -> ReadNoise:
+    return reference(ReadNoise, "noise.fits", np.zeros((1, 1), "u4"), noise_e=noise_e, header=header)
 
 
 def saturation_reference(level: np.ndarray) -> Saturation:

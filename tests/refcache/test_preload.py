@@ -29,6 +29,8 @@ def test_rules_choose_and_files_are_applied(tmp_path: Path) -> None:
         ("saturation", "MISSING"),
         ("bias", "MISSING"),
         ("linearity", "MISSING"),
+        ("gain", "MISSING"),
+        ("readnoise", "MISSING"),
         ("dark", "OK"),
         ("sky", "NA"),
         ("flat", "OK"),

@@ -17,7 +17,9 @@ from refcache import (
     Dark,
     Flags,
     Flat,
+    Gain,
     Linearity,
+    ReadNoise,
     RefcacheError,
     ReferenceFileError,
     Saturation,
@@ -29,9 +31,10 @@ from refcache.references import crop
 from streams.dq import Dq
 from tests.crds_cache import SHAPE, reference_hdus, write_reference
 
-KINDS = {kind.reftype: kind for kind in (BadPixels, Bias, Dark, Flat, Linearity, Saturation, Sky)}
+KINDS = {kind.reftype: kind for kind in (BadPixels, Bias, Dark, Flat, Gain, Linearity, ReadNoise, Saturation, Sky)}
 WITH_PIXELS = [name for name, kind in REFTYPES.items() if kind.images]
-IMAGES = {"badpix": 0, "bias": 1, "linearity": 1, "saturation": 1, "dark": 2, "sky": 2, "flat": 2}
+IMAGES = {"badpix": 0, "gain": 0, "readnoise": 0, "bias": 1, "linearity": 1, "saturation": 1}
+IMAGES |= {"dark": 2, "sky": 2, "flat": 2}
 
 
 @pytest.mark.parametrize("reftype", WITH_PIXELS)
@@ -342,3 +345,38 @@ def test_a_window_is_cut_out_of_every_image_and_stays_read_only(tmp_path: Path) 
     assert cut.notes == ("cropped to 3 x 4 at column 3, row 2",)
     with pytest.raises(ValueError, match="does not lie inside"):
         crop(cut, 1, 0, (3, 4))
+
+
+def test_gain_and_read_noise_are_the_median_of_the_good_pixels(tmp_path: Path) -> None:
+    hdus = reference_hdus("readnoise", value=10.0, RNKIND="SINGLE", GAIN=2.0)
+    hdus["DATA"].data[0, :4] = [np.nan, -1.0, 0.0, 500.0]
+    hdus["DQ"].data[0, 3] = Dq.DO_NOT_USE
+    hdus["DATA"].data[1] = 12.0
+    hdus.writeto(tmp_path / "n.fits")
+    noise = load_reference(tmp_path / "n.fits", "readnoise")
+    assert isinstance(noise, ReadNoise)
+    assert noise.noise_e == 10.0
+    assert noise.with_gain(3.0) == 15.0  # measured in DN, with a gain of 2
+    assert noise.shape == SHAPE
+    difference = load_reference(
+        write_reference(tmp_path / "d.fits", "readnoise", value=10.0, RNKIND="CDS"), "readnoise"
+    )
+    assert isinstance(difference, ReadNoise)
+    assert difference.noise_e == pytest.approx(10 / np.sqrt(2))
+    assert difference.with_gain(3.0) == difference.noise_e
+    gain = load_reference(write_reference(tmp_path / "g.fits", "gain", value=2.5), "gain")
+    assert isinstance(gain, Gain)
+    assert gain.gain_e_per_dn == 2.5
+
+
+@pytest.mark.parametrize(
+    ("reftype", "unit", "wanted"), [("readnoise", "DN", "convert it to 'e-'"), ("gain", "e-", "convert it to 'e-/DN'")]
+)
+def test_gain_and_read_noise_have_their_units(tmp_path: Path, reftype: str, unit: str, wanted: str) -> None:
+    hdus = reference_hdus(reftype)
+    hdus["DATA"].header["BUNIT"] = unit
+    hdus.writeto(tmp_path / "x.fits")
+    with pytest.raises(UnitError, match=wanted):
+        load_reference(tmp_path / "x.fits", reftype)
+    with pytest.raises(LayoutError, match="no pixel has a usable value"):
+        load_reference(write_reference(tmp_path / "y.fits", reftype, value=-1.0), reftype)

@@ -13,7 +13,9 @@ from tests.fakes import (
     bias_reference,
     dark_reference,
     flat_reference,
+    gain_reference,
     linearity_reference,
+    read_noise_reference,
     saturation_reference,
     sky_reference,
 )
@@ -179,3 +181,15 @@ def test_saturation_levels_are_those_of_the_reference_and_where_linearity_ends()
     assert made.levels(limits, DETECTOR, np.dtype("<f4")).ceiling_dn[0, 0] == np.float32(50_000.5)
     bounded = small(linearity=linearity(20_000.0), bias=bias_reference(np.full(SMALL, 950.0)))
     assert (bounded.levels(limits, DETECTOR, np.dtype("<u2")).ceiling_dn == 20_950).all()
+
+
+def test_gain_and_read_noise_of_references_win_and_noise_was_measured_in_dn():
+    def measured(**given):
+        made = FixedReferences(**given).select({}, SMALL, "utr", 0)
+        detector = Calibration(made, np.zeros(SMALL, "u4"), 0, np.zeros(SMALL, "u1")).measured(DETECTOR)
+        return detector.gain_e_per_dn, detector.read_noise_e
+
+    assert measured() == (2.0, 9.0)
+    assert measured(gain=gain_reference(2.5)) == (2.5, 9.0)
+    assert measured(readnoise=read_noise_reference(8.0)) == (2.0, 8.0)
+    assert measured(gain=gain_reference(2.5), readnoise=read_noise_reference(8.0, GAIN=2.0)) == (2.5, 10.0)

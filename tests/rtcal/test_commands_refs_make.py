@@ -105,6 +105,14 @@ def test_noise_and_gain_have_tables_for_people_and_programs_and_a_plot(command, 
         assert hdus["DATA"].data.mean() == pytest.approx(GAIN, rel=0.03)
         assert hdus[0].header["NPAIRS"] == 2
         assert hdus["ERR"].data.max() < 0.2
+    use = [f"--override=gain={gain}", f"--override=readnoise={tmp_path / 'n.fits'}"]
+    code, _, err = command("reduce", flats[0], *use, "--config", config, "--out", tmp_path / "frames")
+    assert code == 0, err
+    (frame,) = (tmp_path / "frames").iterdir()
+    cards, used = fits.getheader(frame), np.median(fits.getdata(gain, "DATA"))
+    assert cards["GAIN"] == pytest.approx(used)
+    assert cards["GAIN"] != GAIN
+    assert cards["RDNOISE"] == pytest.approx(9.04 * used / GAIN, rel=0.03)
     assert [path.name for path in tmp_path.glob(".*")] == []
 
 
