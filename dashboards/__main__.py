@@ -8,6 +8,7 @@ import asyncio
 import logging
 import signal
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 from dashboards.alarms import Alarms, load_limits
@@ -28,6 +29,7 @@ from streams.sinks import ZmqSink
 from streams.sources import ZmqSource
 from streams.telemetry_keys import load_keys
 
+TARGETS_HELD = 1
 FRAMES_HELD = 1
 """Frames that ZeroMQ holds here, besides the one in hand: what comes meanwhile waits with the publisher."""
 
@@ -53,53 +55,51 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 async def _serve(settings: Settings, options: argparse.Namespace) -> None:
-    dashboard_settings = settings.dashboard
-    feed = Feed(
-        SystemClock(),
-        dashboard_settings.budget,
-        dashboard_settings.display_pixels,
-        full_frames=dashboard_settings.full_frames,
-    )
-    desk = _desk(settings, options.targets)
+    chosen = settings.dashboard
+    feed = Feed(SystemClock(), chosen.budget, chosen.display_pixels, full_frames=chosen.full_frames)
     board = Board(load_keys(""), SystemClock())
-    dashboard = Dashboard(feed, dashboard_settings, settings.instrument_optics, desk, options.port, board)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    try:
-        high_water = {"previews": dashboard_settings.receive_high_water}
-        if dashboard_settings.full_frames:
-            high_water["frames"] = FRAMES_HELD
-        for name, held in high_water.items():
-            endpoint = getattr(options, name) or getattr(settings.streams, name)
-            feed.follow(ZmqSource(endpoint, pattern="sub", bind=False, high_water=held), name)
-        telemetry = settings.streams.telemetry if options.telemetry is None else options.telemetry
-        if telemetry:
-            held = settings.streams.telemetry_high_water
-            board.follow(ZmqSource(telemetry, pattern="sub", bind=False, high_water=held))
+    with ExitStack() as stack:  # what is opened last is closed first
+        desk = _desk(settings, options.targets)
+        stack.callback(desk.close)
+        board.on_event = desk.hear
+        stack.callback(board.stop)
+        stack.callback(feed.stop)
+        dashboard = Dashboard(feed, chosen, settings.instrument_optics, desk, options.port, board)
+        stack.callback(dashboard.stop)
+        _follow(settings, options, feed, board)
         dashboard.start()
         if options.print_url:
             sys.stdout.write(f"{dashboard.url}\n")
             sys.stdout.flush()
         await stop.wait()
-    finally:
-        dashboard.stop()
-        feed.stop()
-        board.stop()
-        desk.night.close()
-        if desk.targets is not None:
-            desk.targets.close()
+
+
+def _follow(settings: Settings, options: argparse.Namespace, feed: Feed, board: Board) -> None:
+    """Subscribe to previews, frames and telemetry."""
+    held = {"previews": settings.dashboard.receive_high_water}
+    if settings.dashboard.full_frames:
+        held["frames"] = FRAMES_HELD
+    for name, high_water in held.items():
+        endpoint = getattr(options, name) or getattr(settings.streams, name)
+        feed.follow(ZmqSource(endpoint, pattern="sub", bind=False, high_water=high_water), name)
+    telemetry = settings.streams.telemetry if options.telemetry is None else options.telemetry
+    if telemetry:
+        high_water = settings.streams.telemetry_high_water
+        board.follow(ZmqSource(telemetry, pattern="sub", bind=False, high_water=high_water))
 
 
 def _desk(settings: Settings, endpoint: str | None) -> Desk:
     """Open the log, the limits, the token and the targets' endpoint."""
     chosen, optics = settings.dashboard, settings.instrument_optics
-    targets = endpoint or chosen.targets
+    targets = settings.streams.targets if endpoint is None else endpoint
     return Desk(
         Alarms(load_limits(Path(chosen.alarms) if chosen.alarms else None)),
         NightLog(chosen.log),
         Pointing(chosen.target, optics, SystemClock()),
-        ZmqSink(targets, pattern="pub", high_water=settings.streams.send_high_water) if targets else None,
+        ZmqSink(targets, pattern="pub", bind=False, high_water=TARGETS_HELD) if targets else None,
         read_token(chosen.token_file),
     )
 
@@ -115,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--frames", metavar="ENDPOINT", help="where reduced frames are published")
     parser.add_argument("--previews", metavar="ENDPOINT", help="where previews and status are published")
     parser.add_argument("--telemetry", metavar="ENDPOINT", help="where telemetry is published; empty: none")
-    parser.add_argument("--targets", metavar="ENDPOINT", help="where confirmed targets are published")
+    parser.add_argument("--targets", metavar="ENDPOINT", help="who takes confirmed targets; empty: nobody")
     parser.add_argument("--print-url", action="store_true", help="write the page's address when it can be opened")
     return parser
 

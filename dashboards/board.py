@@ -2,6 +2,7 @@
 
 import threading
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from streams.clock import NS, Clock, tai_to_utc_ns
@@ -58,6 +59,8 @@ class Board:
         self._past: dict[str, deque[tuple[float, float]]] = {}
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
+        self.on_event: Callable[[TelemetryHeader], None] = lambda _header: None
+        """Told of each event, on the thread of the source."""
 
     def follow(self, source: Source) -> None:
         """Start a thread that takes from a source until `stop` and then closes it."""
@@ -78,6 +81,7 @@ class Board:
     def take(self, header: TelemetryHeader) -> None:
         """Keep the values of an event."""
         self.counters["events"] += 1
+        self.on_event(header)
         if self._table.event(header.event) is None:
             self.counters["unknown"] += 1
             return

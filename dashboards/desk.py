@@ -19,12 +19,14 @@ from dashboards.pointing import Pointing, Refused, told
 from dashboards.quantities import UNITS
 from dashboards.scene import Scene
 from streams.errors import SettingsError
-from streams.messages import FrameHeader
-from streams.sinks import Sink
+from streams.messages import FrameHeader, TelemetryHeader
+from streams.sinks import PartsSink
+from streams.targets import REQUEST
 
 log = logging.getLogger(__name__)
 
 LEAST_TOKEN = 16
+MOST_ARRIVED = 7
 Word = Annotated[str, Meta(max_length=200)]
 
 
@@ -88,8 +90,10 @@ class Desk:
     alarms: Alarms
     night: NightLog
     pointing: Pointing
-    targets: Sink | None
+    targets: PartsSink | None
     token: str
+    arrived: tuple[str, ...] = ()
+    """Requests that have come back from the event service."""
     version: int = 0
     """Goes up with everything that pages should be told."""
 
@@ -128,12 +132,27 @@ class Desk:
 
     def _send(self, key: str) -> dict[str, Any]:
         if self.targets is None:
-            raise Refused("no endpoint for targets is configured ([dashboard] targets)")
+            raise Refused("no endpoint for targets is configured ([streams] targets)")
+        if not self.targets.wait_for_receiver(0.0):
+            raise Refused("nobody takes targets; is `rtcal bridge csw --publish` running? It was not sent")
         message = self.pointing.confirm(key)
         if not self.targets.send(message):
-            raise Refused("nobody listens at the targets' endpoint: it was not sent")
+            raise Refused("whoever takes the targets does not keep up: it was not sent")
         log.warning("target sent: %s", message.header.values)
         return {"ok": True, "sent": True}
+
+    def hear(self, header: TelemetryHeader) -> None:
+        """Note that the observatory's event service has told everybody of a request; called on the board's thread."""
+        request = header.values.get("request")
+        if header.event == f"{header.instrument}.{REQUEST}" and isinstance(request, str):
+            self.arrived = (*self.arrived[-MOST_ARRIVED:], request)
+            self.version += 1
+
+    def close(self) -> None:
+        """Close the log, and what targets are sent by."""
+        self.night.close()
+        if self.targets is not None:
+            self.targets.close()
 
     def night_of(self, wish: Night) -> dict[str, Any]:
         """Answer a page's question to the log."""

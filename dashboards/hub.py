@@ -132,7 +132,7 @@ class Hub:
 
     def _described(self) -> dict[str, Any]:
         told = state(self.feed.latest(), self.layout, len(self.viewers))
-        return told | {"alarms": self.desk.alarms.raised(), "night": self.desk.version}
+        return told | {"alarms": self.desk.alarms.raised(), "night": self.desk.version, "arrived": self.desk.arrived}
 
     def strip(self, snapshot: Snapshot, scene: Scene) -> tuple[object, bytes]:
         """Return what names a scene's strip and the message that describes it."""

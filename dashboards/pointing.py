@@ -6,7 +6,9 @@ Nothing is sent by a click: a proposal is made, a person confirms it.
 import math
 import secrets
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+import msgspec
 
 from dashboards.analysis.stars import locate
 from dashboards.analysis.tools import Place
@@ -14,16 +16,13 @@ from dashboards.feed import Snapshot
 from dashboards.scene import Scene, Tile
 from dashboards.settings import TargetSettings
 from streams.clock import Clock
-from streams.messages import FrameHeader, Scalar, Telemetry, TelemetryHeader
+from streams.messages import FrameHeader, Telemetry
 from streams.optics import Optics
 from streams.photometry import NoSource
+from streams.targets import Offset, offset_message
 
 STALE_PERIODS = 3
-EVENT = "IRIS.quicklook.targetOffset"
-UNITS = {
-    "x": "pix", "y": "pix", "reference_x": "pix", "reference_y": "pix", "east_arcsec": "arcsec",
-    "north_arcsec": "arcsec", "instrument_x_arcsec": "arcsec", "instrument_y_arcsec": "arcsec",
-}  # fmt: skip
+Method = Literal["centroid", "raw"]
 
 
 class Refused(Exception):  # noqa: N818
@@ -34,10 +33,13 @@ class Refused(Exception):  # noqa: N818
 class Proposal:
     """A target and the offset that brings it to the reference point."""
 
-    key: str
     made_s: float
-    detector: str
-    values: dict[str, Scalar | list[Scalar] | None]
+    offset: Offset
+
+    @property
+    def key(self) -> str:
+        """Its name; a person confirms it by this."""
+        return self.offset.request
 
 
 @dataclass
@@ -62,7 +64,7 @@ class Pointing:
         if tile is None or tile.picture is None:
             raise Refused("there is no image at that place")
         self._check_fresh(snapshot, tile)
-        method = "raw"
+        method: Method = "raw"
         if centroid:
             try:
                 x, y = locate(tile, x - tile.x0, y - tile.y0, Place(x=x, y=y, reach=8.0))
@@ -91,7 +93,7 @@ class Pointing:
         if age_s > self.settings.max_age_s:
             raise Refused(f"the image is {age_s:.0f} s old, more than {self.settings.max_age_s:.0f} s are not trusted")
 
-    def _offset(self, tile: Tile, x: float, y: float, method: str) -> Proposal:
+    def _offset(self, tile: Tile, x: float, y: float, method: Method) -> Proposal:
         reference = (tile.width - 1) / 2, (tile.height - 1) / 2
         dx, dy = x - reference[0], y - reference[1]
         assert tile.picture is not None
@@ -101,17 +103,13 @@ class Pointing:
             raise Refused(f"{length:.2f} arcsec are beyond the limit of {self.settings.max_offset_arcsec:g} arcsec")
         header = tile.picture.header
         east, north = _on_sky(header, dx, dy)
-        return Proposal(
-            secrets.token_hex(8),
-            self.clock.monotonic_s(),
-            tile.detector,
-            {
-                "detector": tile.detector, "exposure_id": header.exposure_id, "method": method,
-                "x": x, "y": y, "reference_x": reference[0], "reference_y": reference[1],
-                "instrument_x_arcsec": dx * scale, "instrument_y_arcsec": dy * scale,
-                "east_arcsec": east, "north_arcsec": north,
-            },
+        offset = Offset(
+            request=secrets.token_hex(8), detector=tile.detector, exposure_id=header.exposure_id,
+            method=method, x=x, y=y, reference_x=reference[0],
+            reference_y=reference[1], instrument_x_arcsec=dx * scale, instrument_y_arcsec=dy * scale,
+            east_arcsec=east, north_arcsec=north,
         )  # fmt: skip
+        return Proposal(self.clock.monotonic_s(), offset)
 
     def confirm(self, key: str) -> Telemetry:
         """Turn a proposal into the message that asks for the move; each only once.
@@ -128,11 +126,7 @@ class Pointing:
         if age_s > self.settings.confirm_s:
             raise Refused(f"it was chosen {age_s:.0f} s ago; choose the target anew")
         self._sent += 1
-        header = TelemetryHeader(
-            instrument="IRIS", detector=proposal.detector, sequence=self._sent - 1, time_ns=self.clock.tai_ns(),
-            event=EVENT, values=proposal.values, units=UNITS,
-        )  # fmt: skip
-        return Telemetry(header)
+        return offset_message(proposal.offset, self.clock.tai_ns(), self._sent - 1)
 
 
 def _on_sky(header: object, dx: float, dy: float) -> tuple[float | None, float | None]:
@@ -147,4 +141,4 @@ def _on_sky(header: object, dx: float, dy: float) -> tuple[float | None, float |
 
 def told(proposal: Proposal) -> dict[str, Any]:
     """Describe a proposal for the page."""
-    return {"key": proposal.key, **proposal.values}
+    return {"key": proposal.key, **msgspec.structs.asdict(proposal.offset)}

@@ -66,7 +66,6 @@ class DashboardSettings(Struct, frozen=True, forbid_unknown_fields=True):
     token_file: str
     log: str
     alarms: str
-    targets: str
     target: TargetSettings
 
     @property

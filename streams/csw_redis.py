@@ -306,6 +306,24 @@ class CswPublisher:
         self._counts["dropped"] += 1
         return False
 
+    def publish_now(self, key: str, payload: bytes, keep_s: float) -> bool:
+        """Publish a payload at once, and keep it for `keep_s`; False, and nothing waits, if the server is away."""
+        client = self._link.client()
+        if client is None:
+            self._counts["dropped"] += 1
+            return False
+        try:
+            with client.pipeline(transaction=False) as batch:
+                batch.set(key, payload, px=round(keep_s * 1000))
+                batch.publish(key, payload)
+                batch.execute()
+        except _FAULTS as error:
+            self._link.failed(error)
+            self._counts["dropped"] += 1
+            return False
+        self._counts["sent"] += 1
+        return True
+
     def close(self) -> None:
         """Leave the server."""
         self._link.close()

@@ -31,6 +31,7 @@ class StreamsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     previews: Endpoint
     # Not Literal[""] in the union: msgspec 0.22 then crashes at the interpreter's end.
     telemetry: Annotated[str, Meta(pattern=r"^((tcp|ipc|inproc)://|\Z)")] | list[Endpoint]
+    targets: Annotated[str, Meta(pattern=r"^((tcp|ipc|inproc)://|\Z)")]
     bind_reads: bool
     pattern: Literal["sub", "pull"]
     protocol: Literal["karabo", "array-1.0"]

@@ -35,7 +35,12 @@ from streams.messages import (
     WhiteHeader,
 )
 from streams.recording import frame_parts
+from streams.targets import Offset
 
+OFFSET = Offset(
+    request="1f00aa", detector="IMG1", exposure_id="E-1", method="centroid", x=70.25, y=90.5, reference_x=63.5,
+    reference_y=63.5, instrument_x_arcsec=0.027, instrument_y_arcsec=0.108, east_arcsec=-0.027, north_arcsec=0.108,
+)  # fmt: skip
 GOLDEN = Path(__file__).parent / "streams" / "golden"
 TIME_NS = 1_928_473_200_123_456_789
 FRAME_NS = 720_000_000

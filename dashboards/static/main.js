@@ -201,6 +201,7 @@ function takeState(message) {
   showDetectors();
   showState(state, focus ?? state.detectors[0]?.name, choose);
   night.takeState(state);
+  point.takeState(state);
   health.tick();
 }
 

@@ -13,6 +13,7 @@ export class Point {
     this.place = place;
     this.target = null;
     this.mayAct = false;
+    this.requested = null; // what was sent and has not been seen in the event service yet
     element("send-target").onclick = () => { if (this.target) this.send({ type: "confirm", key: this.target.key }); };
     element("drop-target").onclick = () => this.forget();
     element("login").onsubmit = (event) => {
@@ -60,6 +61,7 @@ export class Point {
 
   show(target) {
     this.target = target;
+    this.requested = null;
     this.open(`${target.detector}, ${target.method}`);
     const arcsec = (value) => (value === null ? "not known: no pointing" : `${value >= 0 ? "+" : "−"}${Math.abs(value).toFixed(4)}″`);
     fillFacts(element("target-box").querySelector("dl"), [
@@ -92,7 +94,16 @@ export class Point {
     element("app").dataset.target = "sent";
     element("target-box").querySelector("em").textContent = "sent";
     element("send-target").disabled = true;
+    this.requested = this.target?.key ?? null;
     this.target = null;
+  }
+
+  // The event service tells everybody of a request, us included: then the telescope's side has it, too.
+  takeState({ arrived }) {
+    if (!this.requested || !arrived.includes(this.requested)) return;
+    this.requested = null;
+    element("app").dataset.target = "arrived";
+    element("target-box").querySelector("em").textContent = "sent, and in the event service";
   }
 
   forget() {

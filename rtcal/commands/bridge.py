@@ -42,7 +42,12 @@ def csw(
     ] = None,
     to: Annotated[str | None, typer.Option(help="Endpoint to publish at, e.g. tcp://127.0.0.1:5553.")] = None,
     publish: Annotated[
-        bool, typer.Option("--publish", help="Also tell the event service the daemon's status and its frames' quality.")
+        bool,
+        typer.Option(
+            "--publish",
+            help="Also tell the event service the daemon's status, its frames' quality, and the telescope's offsets "
+            "that were confirmed in a display.",
+        ),
     ] = False,
     verbose: VerboseOption = False,
 ) -> None:
@@ -70,9 +75,7 @@ def csw(
     stop_on_signals(stop)
     table = load_keys(settings.telemetry.keys)
     subscriber = CswSubscriber(settings.csw, clock)
-    products = threading.Thread(target=_publish, args=(settings, stop), daemon=True)
-    if publish:
-        products.start()
+    telling = _start_telling(settings, stop) if publish else []
     with open_telemetry_sink(settings.streams) as sink, console.status("waiting for the event server") as shown:
         say(f"events of {', '.join(settings.csw.patterns)} from {subscriber.where} to {sink.endpoint}")
         link = CswBridge(subscriber, table, sink)
@@ -84,9 +87,31 @@ def csw(
                 shown.update(_counts(link.counters) or "waiting for the event server")
         subscriber.close()
         counters = link.counters
-    if publish:
-        products.join()
+    for thread in telling:
+        thread.join()
     say(_counts(counters) or "no event came")
+
+
+def _start_telling(settings: Settings, stop: threading.Event) -> list[threading.Thread]:
+    """Start what tells the event service of the daemon, and of the displays' offsets."""
+    threads = [threading.Thread(target=_publish, args=(settings, stop), daemon=True)]
+    if settings.streams.targets:
+        targets = ZmqSource(settings.streams.targets, pattern="sub", bind=True, high_water=HELD)
+        say(f"offsets confirmed in displays from {targets.endpoint}")
+        threads.append(threading.Thread(target=_ask, args=(settings, targets, stop), daemon=True))
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def _ask(settings: Settings, targets: ZmqSource, stop: threading.Event) -> None:
+    """Ask the observatory for the offsets that displays send, until `stop` is set."""
+    from streams.csw_products import pass_offsets
+
+    publisher = csw_publisher(settings)
+    with targets:
+        pass_offsets(targets, publisher, SystemClock(), stop)
+    publisher.close()
 
 
 def _publish(settings: Settings, stop: threading.Event) -> None:

@@ -4,10 +4,13 @@ import re
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from playwright.sync_api import expect
 
 from streams.messages import Quality, Telemetry
+from streams.sinks import ZmqSink
 from streams.sources import ZmqSource
+from streams.targets import REQUEST
 from tests.browser.conftest import Display, Tab, hover
 from tests.quicklook import make_frame, make_status
 
@@ -20,13 +23,20 @@ WCS = {"CD1_1": -4 / 3.6e6, "CD1_2": 0.0, "CD2_1": 0.0, "CD2_2": 4 / 3.6e6}
 @pytest.fixture(scope="module")
 def targets(tmp_path_factory):
     endpoint = f"ipc://{tmp_path_factory.mktemp('targets')}/socket"
-    with ZmqSource(endpoint, pattern="sub", bind=False, high_water=10) as source:
+    with ZmqSource(endpoint, pattern="sub", bind=True, high_water=10) as source:
         yield source
 
 
 @pytest.fixture(scope="module")
-def tab(browser, publisher, targets):
-    display = Display(publisher, arguments=("--targets", targets.endpoint))
+def telemetry():
+    with ZmqSink("tcp://127.0.0.1:0", pattern="pub", high_water=10) as sink:
+        yield sink
+
+
+@pytest.fixture(scope="module")
+def tab(browser, publisher, targets, telemetry):
+    display = Display(publisher, arguments=("--targets", targets.endpoint, "--telemetry", telemetry.endpoint))
+    assert telemetry.wait_for_receiver(20.0)
     made = Tab(browser, display.url)
     for number in (31, 32, 33):
         send(publisher, number, fwhm=12.0 + number)
@@ -83,7 +93,7 @@ def test_charts_and_log_follow_the_exposures(tab):
     tab.page.keyboard.press("Escape")  # leaves the field: keys are the page's again
 
 
-def test_a_target_is_centred_nudged_and_sent_once(tab, targets):
+def test_a_target_is_centred_nudged_and_sent_once(tab, targets, telemetry):
     tab.look_at(*STAR, 40)
     tab.page.keyboard.press("t")
     hover(tab, STAR[0] + 2, STAR[1] + 1)
@@ -105,6 +115,12 @@ def test_a_target_is_centred_nudged_and_sent_once(tab, targets):
     assert isinstance(message, Telemetry)
     assert message.header.values["x"] == pytest.approx(float(x) + 1, abs=0.006)
     assert tab.page.locator("#send-target").is_disabled()
+    assert tab.text("#target-box em") == "sent"
+    values = {"request": message.header.values["request"]}
+    header = replace(message.header, detector="ALL", event=f"IRIS.{REQUEST}", values=values)
+    telemetry.send(Telemetry(header))
+    tab.wait_for(target="arrived")
+    assert tab.text("#target-box em") == "sent, and in the event service"
 
 
 def test_an_empty_place_is_refused_in_words(tab):

@@ -11,6 +11,7 @@ from dashboards.scene import Layout, Moment, build
 from dashboards.settings import Budget, Settings
 from rtcal.wcs import wcs_keys
 from streams.errors import SettingsError
+from streams.messages import TelemetryHeader
 from streams.settings import load
 from tests.desks import made_desk
 from tests.fakes import FakeClock, ListSink
@@ -23,10 +24,17 @@ SIDE = 256
 STAR = (150.3, 90.6)
 
 
+class Targets(ListSink):
+    listeners = 1
+
+    def wait_for_receiver(self, _timeout_s):
+        return self.listeners > 0
+
+
 class Rig:
     def __init__(self, **header):
         self.clock = FakeClock(tai_ns=2 * 10**18)
-        self.sink = ListSink()
+        self.sink = Targets()
         self.desk = made_desk(SETTINGS, self.clock, self.sink)
         self.feed = Feed(self.clock, Budget(50 << 20, 10, 10), 256)
         y, x = np.mgrid[:SIDE, :SIDE]
@@ -117,6 +125,12 @@ def test_a_confirmation_that_comes_late_or_has_nowhere_to_go_is_refused():
     rig.clock.advance(61.0)
     assert "chosen 61 s ago" in rig.confirm(key)["why"]
     assert "not known" in rig.confirm("nonsense")["why"]
+    rig = Rig()
+    rig.sink.listeners = 0
+    key = rig.propose(*STAR)["key"]
+    assert "nobody takes targets" in rig.confirm(key)["why"]
+    rig.sink.listeners = 1
+    assert rig.confirm(key)["ok"]  # it was not used up
     rig.desk.targets = None
     assert "no endpoint" in rig.confirm(key)["why"]
     assert rig.desk.act(Acknowledge(alarm="none"), rig.feed.latest(), None) == {"ok": False}
@@ -150,3 +164,21 @@ def test_the_token_is_read_from_a_file(tmp_path):
         read_token(str(tmp_path / "short"))
     with pytest.raises(SettingsError, match="none"):
         read_token(str(tmp_path / "none"))
+
+
+def test_a_request_that_came_back_from_the_event_service_is_told():
+    desk = made_desk(SETTINGS, FakeClock())
+    before = desk.version
+
+    def event(name, **values):
+        return TelemetryHeader(instrument="IRIS", detector="ALL", sequence=0, time_ns=0, event=name, values=values)
+
+    desk.hear(event("IRIS.rtcal.offsetRequest", request=7))
+    desk.hear(event("SOMEBODY.rtcal.offsetRequest", request="a"))
+    desk.hear(event("TCS.cmIRIS.positionAngle", request="a"))
+    assert (desk.arrived, desk.version) == ((), before)
+    for number in range(20):
+        desk.hear(event("IRIS.rtcal.offsetRequest", request=str(number)))
+    assert desk.arrived[-1] == "19"
+    assert len(desk.arrived) == 8
+    assert desk.version > before

@@ -5,15 +5,30 @@ import subprocess
 import sys
 from pathlib import Path
 
+from streams.clock import SystemClock
 from streams.csw import CswEvent, CswParameter, encode
 from streams.messages import Telemetry
+from streams.sinks import ZmqSink
 from streams.sources import ZmqSource
+from streams.targets import REQUEST, offset_message
 from tests.redis_server import WAIT_S, free_port, redis_server
 from tests.rigs import quiet_environment
-from tests.samples import TIME_NS
+from tests.samples import OFFSET, TIME_NS
 
 
-def test_events_come_through_until_a_signal(tmp_path: Path) -> None:
+def ask_and_hear(targets: str, source: ZmqSource) -> object:
+    """Send an offset as a display does, and return the request that comes back from the event service."""
+    with ZmqSink(targets, pattern="pub", bind=False, high_water=1) as display:
+        assert display.wait_for_receiver(WAIT_S)
+        while True:  # this end may listen too late for the first
+            display.send(offset_message(OFFSET, SystemClock().tai_ns(), 0))
+            message = source.receive(0.2)
+            if isinstance(message, Telemetry) and message.header.event == f"IRIS.{REQUEST}":
+                assert message.header.instrument == "IRIS"
+                return message.header.values["request"]
+
+
+def test_events_and_offsets_come_through_until_a_signal(tmp_path: Path) -> None:
     endpoint = f"tcp://127.0.0.1:{free_port()}"
     event = CswEvent(
         "TCS.cmIRIS", "positionAngle", TIME_NS, {"positionAngle": CswParameter("Double", [12.5], "degree")}
@@ -21,7 +36,11 @@ def test_events_come_through_until_a_signal(tmp_path: Path) -> None:
     with redis_server(tmp_path) as server:
         with server.client() as client:
             client.set(event.key, encode(event))
-        command = [sys.executable, "-m", "rtcal", "bridge", "csw", "--redis", server.address, "--to", endpoint]
+        targets = f"tcp://127.0.0.1:{free_port()}"
+        config = tmp_path / "mine.toml"
+        config.write_text(f'[streams]\ntargets = "{targets}"\n', encoding="utf-8")
+        options = ["--redis", server.address, "--to", endpoint, "--publish", "--config", str(config)]
+        command = [sys.executable, "-m", "rtcal", "bridge", "csw", *options]
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=quiet_environment())
         try:
             with ZmqSource(endpoint, pattern="sub", bind=False, high_water=100) as source, server.client() as client:
@@ -32,6 +51,8 @@ def test_events_come_through_until_a_signal(tmp_path: Path) -> None:
                     message = source.receive(0.1)
             assert isinstance(message, Telemetry)
             assert message.header.values == {"positionAngle": 12.5}
+            with ZmqSource(endpoint, pattern="sub", bind=False, high_water=100) as source:
+                assert ask_and_hear(targets, source) == OFFSET.request
             process.send_signal(signal.SIGTERM)
             _, said = process.communicate(timeout=WAIT_S)
         finally:
