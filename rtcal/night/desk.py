@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 import queue
+import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -90,7 +91,8 @@ class Desk:
         self._skies: set[Setup] = set()
         """Setups of which a sky was taken, whether it serves already or not."""
         self._inbox: deque[Taken | None] = deque()
-        self._results: queue.Queue[tuple[Frame, Kept]] = queue.Queue(1)
+        self._results: queue.SimpleQueue[tuple[Frame, Kept]] = queue.SimpleQueue()  # never more than one
+        self._fetched = threading.Event()
         self._now_ns = 0
         self._asked = self._answered = 0
 
@@ -184,18 +186,19 @@ class Desk:
                 yield from self.work()
                 self._answered = asked
             return
-        try:
-            while True:
-                yield self._results.get_nowait()
-        except queue.Empty:
-            return
+        yield from self._fetch(0.0)
 
     def wait_for_result(self, timeout_s: float) -> Iterator[tuple[Frame, Kept]]:
         """Yield one frame, if one comes in time."""
+        yield from self._fetch(timeout_s)
+
+    def _fetch(self, timeout_s: float) -> Iterator[tuple[Frame, Kept]]:
         try:
-            yield self._results.get(timeout=timeout_s)
+            result = self._results.get(timeout=timeout_s) if timeout_s else self._results.get_nowait()
         except queue.Empty:
             return
+        self._fetched.set()
+        yield result
 
     @property
     def idle(self) -> bool:
@@ -207,7 +210,8 @@ class Desk:
         asked = self._asked
         try:
             for result in self.work():
-                self._put(result)
+                self._hand_out(result)
+                del result  # a frame is large: it goes before the next is made
         except Exception as error:
             log.exception("fault in the references of the night")
             self.fail(error)
@@ -238,15 +242,19 @@ class Desk:
         if self._night.live:
             self._night.later(self)
 
-    def _put(self, result: tuple[Frame, Kept]) -> None:
+    def _hand_out(self, result: tuple[Frame, Kept]) -> None:
+        """Give a frame to the detector's thread, and wait until it has taken it."""
+        self._results.put(result)
         for _ in range(PUT_ROUNDS):
-            try:
-                self._results.put(result, timeout=PUT_S)
-            except queue.Full:
-                self._let_by()
-            else:
+            if self._fetched.wait(PUT_S):
+                self._fetched.clear()
                 return
-        self.fail(RtcalError(f"nobody fetched {result[0].header.exposure_id} issued again"))
+            self._let_by()
+        try:
+            self._results.get_nowait()
+            self.fail(RtcalError(f"nobody fetched {result[0].header.exposure_id} issued again"))
+        except queue.Empty:
+            self._fetched.clear()
 
     def _let_by(self, _rows: int = 0) -> None:
         if self._night.live:
@@ -307,6 +315,7 @@ class Desk:
                 kept = dataclasses.replace(kept, header=frame.header, references=references)
                 self._keep(kept)
                 yield frame, kept
+                del frame
             loading = loading or references.loading
             settled = self._references.is_settled(exposure.setup, exposure.shape, kept.middle_ns, self._now_ns)
             if not references.loading and (settled or not self._may_improve(kept.header, exposure.shape, references)):
