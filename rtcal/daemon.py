@@ -267,9 +267,10 @@ class Daemon:
             silent_s = self._clock.monotonic_s() - self._telemetry_heard_s
             if silent_s > SILENT_S:
                 problems.insert(0, f"no telemetry for {silent_s:.0f} s; is the bridge running, and its event server?")
-        for part in (self._arcs, self._night):
-            if part is not None and part.problem:
-                problems.insert(0, part.problem)
+        if self._arcs is not None and self._arcs.problem:
+            problems.insert(0, self._arcs.problem)
+        if self._night is not None:
+            problems[:0] = self._night.problems
         if self._writer is not None:
             counters += self._writer.counters
             problems = [self._writer.problem, *problems] if self._writer.problem else problems

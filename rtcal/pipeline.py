@@ -356,6 +356,8 @@ class Pipeline:
         setup = _full_setup(header)
         self._choice = self._references.open(setup, shape, mode, header.time_ns)
         self._kind = kind_of(header)
+        if self._desk is not None:
+            self._desk.begin(header)
         ready, self._prepared = self._prepared or self._calibration, None
         references = self._chosen(self._choice, header.time_ns)
         self._calibration = Calibration.build(references, shape, detector.reference_border, ready)

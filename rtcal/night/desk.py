@@ -25,7 +25,7 @@ from rtcal.night.references import NightReferences
 from rtcal.quality import Meter
 from rtcal.snapshots import complete
 from streams.errors import ImageError
-from streams.messages import Frame, FrameHeader
+from streams.messages import Frame, FrameHeader, ReadHeader
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +94,17 @@ class Desk:
         self._results: queue.SimpleQueue[tuple[Frame, Kept]] = queue.SimpleQueue()  # never more than one
         self._fetched = threading.Event()
         self._now_ns = 0
+        self._begun: tuple[str, str, int] | None = None
+        """The detector and the time of its first exposure, until what an earlier run has left is taken up."""
+        self._known = not night.live  # offline nothing of an earlier run is taken up: it would be of the same messages
         self._asked = self._answered = 0
+
+    def begin(self, header: ReadHeader) -> None:
+        """Note that an exposure begins; with the first one, what an earlier run has left is taken up again."""
+        if not self._known:
+            self._known = True
+            self._begun = header.instrument, header.detector, header.time_ns
+            self._ask()
 
     def choose(
         self, choice: Choice, kind: Kind, middle_ns: int, opening: ReferenceSet | None = None, *, between: bool = False
@@ -225,6 +235,9 @@ class Desk:
         tuple
             A frame, without its sequence number and time of publication, and what it was made of.
         """
+        if self._begun is not None:
+            self._skies.update(self._references.take_up_earlier(*self._begun, self._night.tell_broken))
+            self._begun = None
         while self._inbox:
             taken = self._inbox.popleft()
             if taken is None:
@@ -264,6 +277,8 @@ class Desk:
         """Tell whether a frame could be made better: files are on their way, or its sky is not the best there is."""
         if references.loading or self._calibration.sky == "off":
             return references.loading
+        if self._begun is not None:
+            return True
         return references.sky.status not in ("OK", "NA") or setup_of("sky", header.setup, shape) in self._skies
 
     def _take_in(self, taken: Taken) -> None:

@@ -132,10 +132,20 @@ class Group:
         return cards
 
 
+def file_pattern(kind: Kind, instrument: str, detector: str, when: str = "*") -> str:
+    """Return the names of a detector's references of the night."""
+    return f"night_{kind}_{instrument}_{detector}_{when}.fits".lower()
+
+
+def of_this_night(exposures: int) -> str:
+    """Say what a reference is of."""
+    return f"of this night, {exposures} exposure{'s' if exposures > 1 else ''}"
+
+
 def file_name(kind: Kind, first: FrameHeader) -> str:
     """Return the name of a reference of the night: the same however many exposures it is made of by now."""
     when = iso_utc(first.first_read_ns)[:19].replace("-", "").replace(":", "")
-    return f"night_{kind}_{first.instrument}_{first.detector}_{when}.fits".lower()
+    return file_pattern(kind, first.instrument, first.detector, when)
 
 
 def as_sky(combined: Combined, name: str, middle_ns: int, headers: Sequence[FrameHeader]) -> Sky:
@@ -171,7 +181,7 @@ def _reference(
         "pedigree": PEDIGREE,
         "header": MappingProxyType({key: cards[key] for key in cards if key not in ("HISTORY", "COMMENT")}),
         "dq": Flags.of(dq),
-        "notes": (f"of this night, {exposures} exposure{'s' if exposures > 1 else ''}",),
+        "notes": (of_this_night(exposures),),
     }
     if kind == "arc":  # wavelengths are not solved here
         return OtherReference(**{**common, "dq": Flags.of(np.zeros((0, 0), np.uint32))})

@@ -49,8 +49,9 @@ class Night:
         Room in memory for rates whose sums were needed before they were on disk.
     directory, scratch
         Where references are written, None for nowhere; where rates wait.
-    problem
-        Why something of the night is not there, in a sentence; "" while all is well.
+    problem, broken
+        Why something of the night is not there, in a sentence, "" while all is well; files of earlier runs that cannot
+        be used.
     bands
         The thread's own: it takes no other's place.
     """
@@ -61,6 +62,7 @@ class Night:
         self.kept: Shelf[Kept] = Shelf(settings.reissue_mb * MIB)
         self.hurried = Room(settings.waiting_mb * MIB)
         self.problem = ""
+        self.broken: tuple[str, ...] = ()
         self.bands = Bands(1)
         self.directory = self._made(settings.directory)
         self.scratch = self.directory or Path(tempfile.gettempdir())
@@ -76,6 +78,16 @@ class Night:
         """Keep what went wrong for the operator, and log it."""
         self.problem = problem
         log.warning("%s", problem)
+
+    def tell_broken(self, problem: str) -> None:
+        """Keep for the operator that a file of an earlier run cannot be used, and log it."""
+        self.broken = (*self.broken, problem)
+        log.warning("%s", problem)
+
+    @property
+    def problems(self) -> list[str]:
+        """What the operator should know."""
+        return [*filter(None, [self.problem]), *self.broken]
 
     def soon(self, harvest: Harvest) -> None:
         """Take an exposure's rates out before anything else: its sums are needed again."""

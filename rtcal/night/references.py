@@ -1,7 +1,7 @@
 """The references of a night for one detector: which there are, and which of them serves an exposure best."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from refcache import Chosen, Flags, ReferenceSet, Sky
 from rtcal.config import NightSettings
 from rtcal.errors import RtcalError
 from rtcal.night.dithers import Dithers
+from rtcal.night.earlier import earlier
 from rtcal.night.groups import Group, Made, Setup, setup_of
 from rtcal.night.kept import Kept
 from rtcal.night.kinds import Kind
@@ -160,6 +161,16 @@ class NightReferences:
         skies = self._all("sky", setup_of("sky", setup, shape))
         closed = (made for made in skies if made.reference.name != self._own)  # what is open may become better yet
         return any(made.middle_ns >= middle_ns for made in closed) or now_ns - middle_ns > self._fresh_ns
+
+    def take_up_earlier(self, instrument: str, detector: str, now_ns: int, tell: Callable[[str], None]) -> list[Setup]:
+        """Let what an earlier run has written serve again; return the setups that have a sky by it."""
+        if self._directory is None:
+            return []
+        skies = []
+        for made in earlier(self._directory, instrument, detector, now_ns, self._fresh_ns, tell):
+            self.take_up(made)
+            skies += [made.setup] if made.kind == "sky" else []
+        return skies
 
     def forget_mean(self) -> None:
         """Give the memory of the latest mean of two skies back."""

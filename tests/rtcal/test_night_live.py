@@ -1,5 +1,6 @@
 """A night with skies between science: what the daemon publishes is what the offline reduction makes of it."""
 
+import hashlib
 import threading
 
 import numpy as np
@@ -10,6 +11,7 @@ from refcache import ReferenceStore
 from rtcal.bands import Bands
 from rtcal.night.groups import Group
 from rtcal.reduce import Reducer
+from streams.messages import Read
 from streams.simulator import Simulator, write_references
 from tests.fakes import FakeClock, ListSource
 from tests.rigs import WAIT_S, published_reads, running, settings_with
@@ -97,6 +99,44 @@ def test_the_last_issue_of_a_frame_has_less_sky_in_it_than_the_first(night):
         assert sky.name.startswith("night_sky")
         assert abs(float(np.nanmedian(last.data))) < 3
         assert last.header.revision > first.header.revision
+
+
+def test_a_restart_takes_up_what_the_night_has_brought_and_names_what_it_cannot_read(night):
+    folder, context, messages = night
+    settings = configured(folder, context, "restart")
+    reads = [message for message in messages if isinstance(message, Read)]
+    begin, later = (
+        [read for read in reads if read.header.exposure_id.endswith(numbers)]
+        for numbers in (("-0001", "-0002"), "-0003")
+    )
+    for part in (begin, later):
+        with published_reads() as (sink, source), running(settings, store_of(settings, wait=False), source) as rig:
+            rig.frames(0)
+            for read in part:
+                sink.send(read)
+            rig.frames(len({(read.header.detector, read.header.exposure_id) for read in part}))
+            *_, last = rig.stop()
+            frames = last_issues(rig.frames(0))
+        place = folder / "restart"
+        skies = sorted(path.name for path in place.glob("night_sky*"))
+        kept = {name: (place / name).read_bytes() for name in skies}
+        if part is begin:
+            assert len(skies) == 2
+            broken = place / "night_dark_iris_img1_20310101t000000.fits"
+            broken.write_bytes(kept[skies[0]][:9000])
+            undated = place / "night_sky_iris_img2_20310101t000000.fits"
+            undated.write_bytes(kept[skies[1]].replace(b"DATE-AVG", b"DATE-OLD"))
+    assert {frame.header.exposure_id[-4:] for frame in frames.values()} == {"0003"}
+    for frame in frames.values():
+        (sky,) = (one for one in frame.header.references if one.reftype == "sky")
+        assert (sky.status, sky.name) == ("OK", f"night_sky_iris_{frame.header.detector.lower()}" + sky.name[-21:])
+        assert sky.note == "of this night, 1 exposure"
+        assert 0 < sky.age_s < 600
+        assert sky.sha256 == hashlib.sha256(kept[sky.name]).hexdigest()
+    told = " ".join(last.header.problems)
+    assert f"{broken}: is truncated or damaged" in told
+    assert f"{undated}: DATE-AVG is '', no date; the file is left as it is" in told
+    assert broken.stat().st_size == 9000
 
 
 def test_no_read_waits_for_a_sky_that_is_being_made(night, monkeypatch):
