@@ -35,8 +35,11 @@ class Sums(Protocol):
         """What its read noise follows from."""
         ...
 
-    def rows(self, inputs: Inputs, start: int, stop: int, step: int, limit: float, out: Output) -> None:
-        """Finish each `step`-th row from one to before another, with `inputs` that hold for the whole frame."""
+    def rows(self, inputs: Inputs, start: int, stop: int, step: int, limit: float, out: Output, first: int = 0) -> None:
+        """Finish each `step`-th row from one to before another, into `out` from its row `first` on.
+
+        The inputs hold for the whole frame.
+        """
         ...
 
 
@@ -53,9 +56,9 @@ class ExposureSums:
         """Rows and columns."""
         return self.state.marks.shape[0], self.state.marks.shape[1]
 
-    def rows(self, inputs: Inputs, start: int, stop: int, step: int, limit: float, out: Output) -> None:
+    def rows(self, inputs: Inputs, start: int, stop: int, step: int, limit: float, out: Output, first: int = 0) -> None:
         """Finish rows (`Inputs.rows`)."""
-        inputs.rows(self.state, start, stop, step, limit, out)
+        inputs.rows(self.state, start, stop, step, limit, out, first)
 
 
 def bare_inputs(sums: Sums, calibration: Calibration, always: int = 0) -> Inputs:
@@ -101,18 +104,22 @@ def finish(
     ShapeError
         If a reference does not have the shape of the sums.
     """
-    (height, _), out = sums.shape, steps.output(sums.shape)
+    (height, width), out = sums.shape, steps.output(sums.shape)
     step = steps.sample_step(sums.shape)
-    rows = slice(None, None, step)
+    some = steps.output((-(-height // step), width))
     flat, flat_err = calibration.flat()
     without_sky = replace(bare_inputs(sums, calibration, always), dark=calibration.dark())
     without_sky.check(sums.shape)
-    sums.rows(without_sky, 0, height, step, np.inf, out)
-    sky = calibration.sky(out.rate[rows], rows, settings, spectral=spectral)
+    sums.rows(without_sky, 0, height, step, np.inf, some)
+    sky = calibration.sky(some.rate, slice(None, None, step), settings, spectral=spectral)
     inputs = replace(without_sky, sky=sky.part if sky else without_sky.sky, flat=flat, flat_err=flat_err)
     inputs.check(sums.shape)
-    sums.rows(inputs, 0, height, step, np.inf, out)
-    typical = steps.median_error(out.err[rows], out.dq[rows])
+    sums.rows(inputs, 0, height, step, np.inf, some)
+    typical = steps.median_error(some.err, some.dq)
     limit = UNRELIABLE * typical if np.isfinite(typical) else np.inf
-    steps.fill_frame(lambda start, stop: sums.rows(inputs, start, stop, 1, limit, out), settings.bad_pixels, out, bands)
+
+    def rows_of(start: int, stop: int, part: Output, first: int) -> None:
+        sums.rows(inputs, start, stop, 1, limit, part, first)
+
+    steps.fill_frame(rows_of, settings.bad_pixels, out, bands)
     return out, sky

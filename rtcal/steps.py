@@ -15,7 +15,7 @@ from rtcal.buffers import FlagImage, FloatImage, RawImage, plane
 from rtcal.errors import ShapeError
 from rtcal.estimator import Ends, Slope, Timeline
 from rtcal.kernels import badpix, bins, close, finish, preview, read, refpix, weighted
-from rtcal.kernels.finish import Output, Product
+from rtcal.kernels.finish import Applied, Output, Product
 from rtcal.kernels.flags import DO_NOT_USE, REFERENCE_PIXEL
 from rtcal.kernels.planes import BLOCK, Curve, Levels, Sample, State
 
@@ -25,10 +25,10 @@ UNUSABLE = np.uint8(1)
 """Bit of a pixel with DO_NOT_USE in a plane of masks; `refpix.BAD_REFERENCE` is the other bit."""
 BEYOND = 1e15
 """Noise beyond any signal: what a header says must not overflow."""
-REPAIR_REACH = 2
-"""Rows on each side that the repair of a row looks at."""
-CHUNK_ROWS = 32
-"""Rows that are finished before those behind them are repaired: they are still in the cache."""
+CHUNK_ROWS = 24
+"""Rows that are finished, repaired and put down before the next: as many as stay in the cache."""
+BYTES_BY_HALVES = 4
+"""Bands of so few bytes a pixel are large: the rows around a band are made twice."""
 
 
 def _require(what: str, array: NDArray[np.generic], shape: tuple[int, ...]) -> None:
@@ -329,24 +329,10 @@ class Inputs:
     flat: FloatImage
     flat_err: FloatImage
 
-    def rows(self, state: State, start: int, stop: int, step: int, limit: float, out: Output) -> None:
-        """Finish some rows (`kernels.finish.finish_rows`)."""
-        finish.finish_rows(
-            start,
-            stop,
-            step,
-            state,
-            self.estimate,
-            self.noise,
-            self.static_dq,
-            np.uint32(self.always),
-            self.dark,
-            self.sky,
-            self.flat,
-            self.flat_err,
-            np.float32(limit),
-            out,
-        )
+    def rows(self, state: State, start: int, stop: int, step: int, limit: float, out: Output, first: int = 0) -> None:
+        """Finish each `step`-th row from one to before another, into `out` from its row `first` on."""
+        applied = Applied(self.static_dq, np.uint32(self.always), self.dark, self.sky, self.flat, self.flat_err)
+        finish.finish_rows(start, stop, step, first, state, self.estimate, self.noise, applied, np.float32(limit), out)
 
     def cut(self, start: int, stop: int) -> "Inputs":
         """Return the same for some rows alone, which are then counted from 0."""
@@ -422,16 +408,18 @@ def finish_frame(state: State, inputs: Inputs, limit: float, bad_pixels: str, ou
         If a reference does not have the shape of the frame.
     """
     inputs.check(_shape(state))
-    fill_frame(lambda start, stop: inputs.rows(state, start, stop, 1, limit, out), bad_pixels, out, bands)
+    fill_frame(
+        lambda start, stop, part, first: inputs.rows(state, start, stop, 1, limit, part, first), bad_pixels, out, bands
+    )
 
 
-def fill_frame(rows_of: Callable[[int, int], None], bad_pixels: str, out: Output, bands: Bands) -> None:
+def fill_frame(rows_of: Callable[[int, int, Output, int], None], bad_pixels: str, out: Output, bands: Bands) -> None:
     """Have the rows of a frame made, a few at a time, and their bad pixels seen to while they are in the cache.
 
     Parameters
     ----------
     rows_of
-        Makes the rows from one to before another.
+        Makes the rows from one to before another, into the planes of some rows from one of these rows on.
     bad_pixels
         `repair`, `nan` or `keep`.
     out
@@ -439,26 +427,29 @@ def fill_frame(rows_of: Callable[[int, int], None], bad_pixels: str, out: Output
     bands
         The pool.
     """
-    shape = _shape_of(out.rate)
+    height, width = _shape_of(out.rate)
+    reach = badpix.REACH if bad_pixels == "repair" else 0
 
     def work(rows: slice) -> None:
-        done = rows.start + REPAIR_REACH if rows.start else 0
-        for start in range(rows.start, rows.stop, CHUNK_ROWS):
-            stop = min(start + CHUNK_ROWS, rows.stop)
-            rows_of(start, stop)
-            if bad_pixels == "nan":
-                badpix.blank(out.rate[start:stop], out.err[start:stop], out.dq[start:stop])
-            elif bad_pixels == "repair":
-                ready = stop if stop == shape[0] else stop - REPAIR_REACH
-                if ready > done:
-                    badpix.repair(out.rate, out.err, out.dq, done, ready)
-                    done = ready
+        room = output((CHUNK_ROWS + 2 * badpix.REACH, width))
+        top, held, done = max(rows.start - reach, 0), 0, rows.start
+        last = min(rows.stop + reach, height)
+        while done < rows.stop:
+            stop = min(top + room.dq.shape[0], last)
+            rows_of(top + held, stop, room, held)
+            part = Output._make(plane[: stop - top] for plane in room)
+            ready = rows.stop if stop == last else stop - reach
+            if bad_pixels == "repair":
+                badpix.repair(part.rate, part.err, part.dq, done - top, ready - top)
+            elif bad_pixels == "nan":
+                badpix.blank(part.rate, part.err, part.dq)
+            finish.put_rows(done - top, ready - top, part, done, out)
+            first = max(ready - reach, top)
+            held, done = stop - first, ready
+            finish.move_up(first - top, held, room)  # what the repair of the rows that follow looks at
+            top = first
 
-    edges = bands.run(work, shape, 64)
-    if bad_pixels == "repair":
-        for edge in edges:  # rows whose neighbours were in another band
-            start, stop = max(edge - REPAIR_REACH, 0), min(edge + REPAIR_REACH, shape[0])
-            badpix.repair(out.rate, out.err, out.dq, start, stop)
+    bands.run(work, (height, width), BYTES_BY_HALVES)
 
 
 def sample_step(shape: tuple[int, int], most: int = 100_000) -> int:

@@ -11,6 +11,8 @@ import numpy as np
 from rtcal.kernels._jit import kernel
 from rtcal.kernels.flags import DO_NOT_USE, REFERENCE_PIXEL
 
+REACH = 2
+"""Rows on each side that the repair of a row looks at."""
 NEAR = 8
 FAR = 24
 BATCH = 64

@@ -135,11 +135,13 @@ class BareSums:
         """Rows and columns."""
         return self.file.shape
 
-    def rows(self, inputs: Inputs, start: int, stop: int, step: int, limit: float, out: Output) -> None:
+    def rows(self, inputs: Inputs, start: int, stop: int, step: int, limit: float, out: Output, first: int = 0) -> None:
         """Finish rows; see `finishing.Sums`."""
         pieces = [(start, stop)] if step == 1 else [(y, y + 1) for y in range(start, stop, step)]
-        for first, last in pieces:
-            self.piece(inputs, first, last, limit, Output._make(plane[first:last] for plane in out))
+        for begin, end in pieces:
+            after = first + end - begin
+            self.piece(inputs, begin, end, limit, Output._make(plane[first:after] for plane in out))
+            first = after
 
     def piece(self, inputs: Inputs, start: int, stop: int, limit: float, out: Output) -> None:
         """Finish rows into planes that hold these rows alone."""
