@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
 async def _serve(settings: Settings, options: argparse.Namespace) -> None:
     chosen = settings.dashboard
     feed = Feed(SystemClock(), chosen.budget, chosen.display_pixels, full_frames=chosen.full_frames)
-    board = Board(load_keys(""), SystemClock())
+    board = Board(load_keys(settings.telemetry.keys), SystemClock())
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

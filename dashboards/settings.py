@@ -7,6 +7,7 @@ from msgspec import Meta, Struct
 
 from streams.endpoints import StreamsSettings
 from streams.optics import Optics, OpticsSettings
+from streams.telemetry_settings import TelemetrySettings
 
 Positive = Annotated[int, Meta(gt=0)]
 Limits = Literal["zscale", "percentile", "minmax", "manual"]
@@ -78,6 +79,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """The tables that the display reads."""
 
     streams: StreamsSettings
+    telemetry: TelemetrySettings
     optics: OpticsSettings
     filters: dict[str, tuple[float, float]]
     dashboard: DashboardSettings

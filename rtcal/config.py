@@ -14,6 +14,7 @@ from streams.fits_keys import FitsKeys
 from streams.messages import ObserveHeader, ReadHeader
 from streams.optics import OpticsSettings
 from streams.simulator import SimulatorSettings
+from streams.telemetry_settings import TelemetrySettings
 from streams.windows import base_detector, is_window
 
 Seconds = Annotated[float, Meta(gt=0, le=1e9)]
@@ -88,17 +89,6 @@ class CalibrationSettings(Struct, frozen=True, forbid_unknown_fields=True):
     def stale_s(self) -> dict[str, float]:
         """Age from which a reference of each type is stale [s]."""
         return {reftype: getattr(self, f"{reftype}_stale_s") for reftype in FRAME_TYPES}
-
-
-class TelemetrySettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """Table `[telemetry]`."""
-
-    keys: str
-    history_s: Seconds
-    settle_s: Annotated[float, Meta(ge=0, le=60)]
-    exclude: list[str]
-    on_sky: list[str]
-    rules: dict[str, str]
 
 
 class NightSettings(Struct, frozen=True, forbid_unknown_fields=True):

@@ -138,7 +138,7 @@ def run_instrument(
     keep_heap()
     clock, started_s = SystemClock(), time.monotonic()
     settings = plan.settings
-    simulator = Simulator(settings.simulator, clock)
+    simulator = Simulator(settings.simulator, clock, keys=settings.telemetry.keys)
     frames, previews = free_endpoints(2)
     outputs = ["--frames", frames, "--previews", previews, *(["--config", str(plan.config)] if plan.config else [])]
     children: list[Child] = []

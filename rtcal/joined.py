@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import structs
 
 from refcache import Chosen
-from rtcal.config import DetectorSettings, Settings, TelemetrySettings
+from rtcal.config import DetectorSettings, Settings
 from rtcal.rules import Moment, Rule, parse_rules
 from rtcal.sky import Sky, sky_of
 from rtcal.telemetry import Joined, TelemetryHistory
@@ -19,6 +19,7 @@ from streams.bandpass import tidy
 from streams.clock import NS
 from streams.messages import MAX_TELEMETRY_ROWS, Frame, ReadHeader, Scalar, TelemetryRow
 from streams.telemetry_keys import Key, KeyTable, Value
+from streams.telemetry_settings import TelemetrySettings
 
 MAX_LOGGED = 65_000
 """Reads of one exposure that are remembered."""

@@ -84,7 +84,8 @@ def simulate(
         if truth is not None:
             write_truth(chosen, simulator.scene, what, truth)
 
-    simulator = Simulator(chosen, SystemClock(), keep if truth is not None else None)
+    on_truth = keep if truth is not None else None
+    simulator = Simulator(chosen, SystemClock(), on_truth, settings.telemetry.keys)
     if refs is not None:
         say(f"references: context {write_references(simulator, refs)} in {refs}")
     stop = threading.Event()

@@ -14,6 +14,7 @@ from streams.simulator.scene import Scene
 from streams.simulator.settings import SimulatorSettings
 from streams.simulator.telemetry import telemetry_messages
 from streams.simulator.truth import TruthSink
+from streams.telemetry_keys import load_keys
 
 
 class Simulator:
@@ -27,15 +28,20 @@ class Simulator:
         Tells the time of the start where the settings do not.
     on_truth
         Called with what was put in, after each exposure of each detector.
+    keys
+        File of the key table, whose events are published; empty: that of IRIS.
 
     Raises
     ------
     SettingsError
-        If the filter or the epoch cannot be used.
+        If the filter, the epoch or the key table cannot be used.
     """
 
-    def __init__(self, settings: SimulatorSettings, clock: Clock, on_truth: TruthSink | None = None) -> None:
+    def __init__(
+        self, settings: SimulatorSettings, clock: Clock, on_truth: TruthSink | None = None, keys: str = ""
+    ) -> None:
         _check(settings)
+        self._table = load_keys(keys)
         self.settings = settings
         self.scene = Scene(settings)
         self._clock = clock
@@ -61,7 +67,7 @@ class Simulator:
                 guide = WindowStream(settings, name, stream.window, self.scene, stream.late_ns, epoch_ns)
                 streams.append(guide.messages())
         end_s = settings.exposures * settings.exposure_ns / NS if settings.exposures else float("inf")
-        streams.append(telemetry_messages(settings, epoch_ns, end_s))
+        streams.append(telemetry_messages(settings, self._table, epoch_ns, end_s))
         return heapq.merge(*streams, key=itemgetter(0))
 
 

@@ -11,7 +11,7 @@ from streams.messages import Telemetry, TelemetryHeader
 from streams.simulator.faults import Faults
 from streams.simulator.night import Night
 from streams.simulator.settings import SimulatorSettings
-from streams.telemetry_keys import KeyTable, Value, load_keys
+from streams.telemetry_keys import KeyTable, Value
 
 AGAIN_S = 60.0
 """Events that come only when something changes come again after so long, for who listens later."""
@@ -21,11 +21,10 @@ SEEING = "NFIRAOS.rtc.turbLgs"
 Due = tuple[float, Telemetry]
 
 
-def telemetry_messages(settings: SimulatorSettings, epoch_ns: int, end_s: float) -> Iterator[Due]:
+def telemetry_messages(settings: SimulatorSettings, table: KeyTable, epoch_ns: int, end_s: float) -> Iterator[Due]:
     """Yield (due time since the start [s], event) up to `end_s`, in the order of time."""
     if not settings.telemetry_rate:
         return iter(())
-    table = load_keys("")
     night = Night(settings, table, epoch_ns)
     return _Publisher(settings, table, night, epoch_ns).messages(end_s)
 

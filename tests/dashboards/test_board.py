@@ -6,12 +6,14 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dashboards.board import Board
 from streams.clock import NS, utc_to_tai_ns
+from streams.key_files import shipped_keys
 from streams.messages import Telemetry, TelemetryHeader
 from streams.sinks import ZmqSink
 from streams.telemetry_keys import load_keys
@@ -86,13 +88,24 @@ def get(url: str) -> Any:
         return json.loads(answer.read())
 
 
-def test_the_server_answers_with_what_was_published() -> None:
+def configured(folder: Path) -> Path:
+    """Return a configuration whose key table calls the position angle otherwise."""
+    keys, config = folder / "keys.toml", folder / "mine.toml"
+    keys.write_text(
+        shipped_keys().read_text(encoding="utf-8").replace('fits = "PA"', 'fits = "MYANGLE"'), encoding="utf-8"
+    )
+    config.write_text(f'[telemetry]\nkeys = "{keys}"\n', encoding="utf-8")
+    return config
+
+
+def test_the_server_answers_with_what_was_published_by_the_configured_keys(tmp_path: Path) -> None:
+    config = configured(tmp_path)
     with (
         ZmqSink("tcp://127.0.0.1:0", pattern="pub", high_water=100) as sink,
         ZmqSink("tcp://127.0.0.1:0", pattern="pub", high_water=100) as frames,
     ):
         command = [sys.executable, "-m", "dashboards", "--port", "0", "--print-url", "--telemetry", sink.endpoint]
-        command += ["--frames", frames.endpoint, "--previews", frames.endpoint]
+        command += ["--frames", frames.endpoint, "--previews", frames.endpoint, "--config", str(config)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=quiet_environment())
         try:
             assert process.stdout is not None
@@ -113,7 +126,7 @@ def test_the_server_answers_with_what_was_published() -> None:
             process.terminate()
             process.communicate(timeout=WAIT_S)
     (row,) = state["rows"]
-    assert (row["fits"], row["value"], row["unit"], row["status"]) == ("PA", 12.5, "deg", "OK")
+    assert (row["fits"], row["value"], row["unit"], row["status"]) == ("MYANGLE", 12.5, "deg", "OK")
     assert past == [[UTC_S, 12.5]]
     exposure = state["exposures"][0]  # two sockets hear of it, and the second may be later
     assert (exposure["detector"], exposure["excluded"]) == ("IMG1", 2)

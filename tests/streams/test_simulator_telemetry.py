@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,15 @@ import pytest
 from streams import wire
 from streams.clock import NS, parse_iso_utc
 from streams.errors import SettingsError
+from streams.key_files import shipped_keys
 from streams.messages import Telemetry
+from streams.simulator import Simulator
 from streams.simulator.faults import Fault, Faults, parse_fault
 from streams.simulator.scene import Scene
 from streams.simulator.settings import SimulatorSettings
 from streams.simulator.telemetry import telemetry_messages
 from streams.telemetry_keys import load_keys
+from tests.fakes import FakeClock
 from tests.simulated import simulated
 
 EPOCH_NS = parse_iso_utc("2031-01-15T06:00:00")
@@ -25,7 +29,7 @@ ANGLE, R0, LOOP = "TCS.cmIRIS.positionAngle", "NFIRAOS.rtc.turbLgs", "NFIRAOS.rt
 
 def night(end_s: float = 20.0, *faults: Fault, **changes: Any) -> list[tuple[float, Telemetry]]:
     settings: SimulatorSettings = simulated(faults=list(faults), **changes)
-    return list(telemetry_messages(settings, EPOCH_NS, end_s))
+    return list(telemetry_messages(settings, TABLE, EPOCH_NS, end_s))
 
 
 @pytest.fixture(scope="module")
@@ -172,3 +176,15 @@ def test_faults_are_read_from_the_command_line(text: str, fault: Fault) -> None:
 def test_faults_that_cannot_be_read(text: str, said: str) -> None:
     with pytest.raises(SettingsError, match=said):
         parse_fault(text)
+
+
+def test_the_events_are_those_of_the_table_that_is_configured(tmp_path: Path) -> None:
+    shipped = shipped_keys().read_text(encoding="utf-8")
+    mine = tmp_path / "keys.toml"
+    mine.write_text(shipped.replace(f'"{ANGLE}"', '"OTHER.place.angle"'), encoding="utf-8")
+    simulator = Simulator(simulated(exposures=1), FakeClock(), keys=str(mine))
+    events = {message.header.event for _, message in simulator.messages() if isinstance(message, Telemetry)}
+    assert "OTHER.place.angle" in events
+    assert ANGLE not in events
+    with pytest.raises(SettingsError, match="nowhere"):
+        Simulator(simulated(), FakeClock(), keys=str(tmp_path / "nowhere"))
