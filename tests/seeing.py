@@ -1,4 +1,4 @@
-"""What leaving out the reads of a burst of bad seeing gains, measured on a simulated ramp.
+"""What leaving out reads gains: those of bad seeing, and those in which images shook; measured on simulated ramps.
 
 `python -m tests.seeing docs/images/seeing-burst.png` draws the picture of docs/telemetry.md and prints its numbers.
 """
@@ -20,7 +20,8 @@ from tests.rigs import settings_with
 from tests.simulated import simulated
 
 READS = 30
-BURST = Fault("seeing", 7.0, 15.0, value=0.05)
+SEEING, SHAKE = Fault("seeing", 7.0, 15.0, value=0.05), Fault("shake", 7.0, 15.0, value=8.0)
+POOR_SEEING, LOOP_OPEN = "LGSR0 < 0.08", "AOLOOPLO != LOCK"
 STAMP = 6
 APERTURE_PX = 3.0
 PIXEL_MAS = 4.0
@@ -102,28 +103,30 @@ def _star(frame: Frame, x: int, y: int) -> tuple[float, float, float] | None:
 
 
 def compare() -> tuple[dict[str, Quality], dict[str, Frame], np.ndarray]:
-    """Measure the same field without a burst, with it, and with its reads left out."""
+    """Measure the same field where all is well, and with each fault, its reads kept and left out."""
     calm, places = make_ramp()
-    burst, _ = make_ramp(BURST)
+    poor, shaken = make_ramp(SEEING)[0], make_ramp(SHAKE)[0]
     frames = {
-        "no burst": reduced(calm),
-        "burst kept": reduced(burst),
-        "burst left out": reduced(burst, "LGSR0 < 0.08"),
+        "all is well": reduced(calm),
+        "bad seeing": reduced(poor),
+        "bad seeing, left out": reduced(poor, POOR_SEEING),
+        "shaking": reduced(shaken),
+        "shaking, left out": reduced(shaken, LOOP_OPEN),
     }
     return {name: quality(frame, places) for name, frame in frames.items()}, frames, places
 
 
 def draw(path: Path) -> None:
-    """Draw the brightest star three times, and print the numbers."""
+    """Draw the brightest star of each frame, and print the numbers."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     found, frames, places = compare()
-    peaks = [frames["no burst"].data[round(y), round(x)] for x, y in places]
+    peaks = [frames["all is well"].data[round(y), round(x)] for x, y in places]
     x, y = (round(value) for value in places[int(np.argmax(peaks))])
-    figure, axes = pyplot.subplots(1, 4, figsize=(12, 3.2), width_ratios=[1, 1, 1, 1.3], layout="constrained")
+    figure, axes = pyplot.subplots(1, 6, figsize=(16, 3.2), width_ratios=[1, 1, 1, 1, 1, 1.3], layout="constrained")
     for axis, (name, frame) in zip(axes, frames.items(), strict=False):
         stamp = frame.data[y - 12 : y + 13, x - 12 : x + 13]
         axis.imshow(np.arcsinh((stamp - np.median(stamp)) / 20), origin="lower", cmap="inferno", vmin=-0.5, vmax=4)
@@ -131,10 +134,10 @@ def draw(path: Path) -> None:
         axis.set_title(f"{name}\n{one.fwhm_mas:.1f} mas, S/N {one.signal_to_noise:.1f}", fontsize=9)
         axis.set_xticks([])
         axis.set_yticks([])
-        axes[3].plot(np.arange(-12, 13) * PIXEL_MAS, stamp[12] - np.median(stamp), label=name)
-    axes[3].set_xlabel("mas")
-    axes[3].set_ylabel("e-/s")
-    axes[3].legend(fontsize=7)
+        axes[5].plot(np.arange(-12, 13) * PIXEL_MAS, stamp[12] - np.median(stamp), label=name)
+    axes[5].set_xlabel("mas")
+    axes[5].set_ylabel("e-/s")
+    axes[5].legend(fontsize=7)
     figure.savefig(path, dpi=100)
     for name, one in found.items():
         sys.stdout.write(f"{name}: {one}\n")

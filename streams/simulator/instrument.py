@@ -1,5 +1,6 @@
 """Facts of IRIS that the simulator needs: bands, the mosaic, the optics."""
 
+import math
 import zlib
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 from streams.errors import SettingsError
 
 PIXEL_MAS = 4.0
+MAS_PER_RADIAN = math.degrees(3.6e6)
 TELESCOPE_M = 30.0
 OBSCURATION = 0.12
 """Secondary mirror's diameter over the primary's."""

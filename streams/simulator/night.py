@@ -12,8 +12,8 @@ import erfa
 import numpy as np
 
 from streams.clock import NS, UNIX_EPOCH_MJD
-from streams.simulator.faults import Faults
-from streams.simulator.instrument import PIXEL_MAS, band_um, random_for
+from streams.simulator.faults import Faults, Optics
+from streams.simulator.instrument import MAS_PER_RADIAN, PIXEL_MAS, TELESCOPE_M, band_um, random_for
 from streams.simulator.psf import halo_fwhm_px
 from streams.simulator.settings import SimulatorSettings
 from streams.telemetry_keys import TAI_NS, Key, KeyTable, Value
@@ -32,7 +32,6 @@ NULL_ZENITH_DEG = 65.0
 PRISM_NOISE_DEG = 0.02
 DISPERSION_POINTS = 5
 SENSORS = 4
-_MAS = math.degrees(3.6e6)
 
 
 class Night:
@@ -69,7 +68,7 @@ class Night:
             "NFIRAOS.rtc.turbLgs": self._turbulence,
             "NFIRAOS.rtc.turbNgs": lambda t: {"r0": self._r0(t), "groundLayer": 0.6, "l0": 30.0, "tau0": 0.005},
             "NFIRAOS.rtc.mode": self._ao_mode,
-            "NFIRAOS.rtc.loop": lambda t: {"ho": "LOST" if self._on("loop", t) else "LOCK", "lo": "LOCK"},
+            "NFIRAOS.rtc.loop": self._loops,
             "NFIRAOS.rtc.odgwImage": self._guide_images,
             "NFIRAOS.dm.temperature": lambda t: {"dm0": -30 + 0.1 * _wave(t, 600), "dm11": -30 + 0.1 * _wave(t, 500)},
             "IRIS.imager.filter.current": lambda _: {
@@ -180,7 +179,7 @@ class Night:
     def _refraction(self, wave_um: np.ndarray, time_s: float) -> np.ndarray:
         tangent = 1 / math.tan(math.radians(self._angles(time_s)[1]))
         a, b = erfa.refco(*self._air(time_s), wave_um)
-        return np.asarray((a * tangent + b * tangent**3) * _MAS)
+        return np.asarray((a * tangent + b * tangent**3) * MAS_PER_RADIAN)
 
     def _prisms(self, time_s: float) -> Values:
         fault = self._faults.of("adc", time_s)
@@ -217,12 +216,18 @@ class Night:
             "profile": [0.4, 0.1, 0.08, 0.06, 0.05, 0.05, 0.06, 0.06, 0.05, 0.04, 0.03, 0.02],
         }
 
+    def _loops(self, time_s: float) -> Values:
+        return {
+            "ho": "LOST" if self._on("loop", time_s) else "LOCK",
+            "lo": "LOST" if self._on("shake", time_s) else "LOCK",
+        }
+
     def _ao_mode(self, _time_s: float) -> Values:
         rates: Values = {"rateHo": 800.0, "rateLo": 200.0, "rateLot": 0.1, "rateWc": 800.0}
         return rates | {"tier1": "OIWFSA", "tier2": ["OIWFSB", "OIWFSC"], "tier3f": "OIWFSA"}
 
     def _guide_images(self, time_s: float) -> Values:
-        size = _spot_px(self._band, *self._faults.optics(time_s))
+        size = _spot_px(self._band, self._faults.optics(time_s))
         sizes: Values = {"size1": [size * (1 + 0.01 * n) for n in range(4)], "size2": [size] * 4}
         return sizes | {"ellip": [1 + 0.01 * n for n in range(4)], "rot": [10.0, 20.0, 30.0, 40.0]}
 
@@ -265,12 +270,13 @@ def _half_turn(angle_deg: float) -> float:
 
 
 @lru_cache(maxsize=64)
-def _spot_px(band: tuple[float, float], r0_m: float, error_nm: float) -> float:
+def _spot_px(band: tuple[float, float], optics: Optics) -> float:
     """Return sigma of a guide star's spot: the core's, and the halo's by the light that is in it."""
     middle_um = sum(band) / 2
-    core_px = 1.03 * middle_um * 1e-6 / 30 * _MAS / PIXEL_MAS / 2.355
-    halo = 1 - math.exp(-((2 * math.pi * error_nm / (1000 * middle_um)) ** 2))
-    return core_px + halo**4 * (halo_fwhm_px(middle_um, r0_m) / 2.355 - core_px)
+    still_px = 1.03 * middle_um * 1e-6 / TELESCOPE_M * MAS_PER_RADIAN / PIXEL_MAS / 2.355
+    core_px = math.hypot(still_px, optics.jitter_mas / PIXEL_MAS)
+    halo = 1 - math.exp(-((2 * math.pi * optics.wavefront_error_nm / (1000 * middle_um)) ** 2))
+    return core_px + halo**4 * (halo_fwhm_px(middle_um, optics.r0_m) / 2.355 - core_px)
 
 
 def _plausible(key: Key, time_s: float) -> Value:

@@ -1,7 +1,8 @@
 """The point-spread function: a diffraction core on a halo of seeing.
 
 Light that adaptive optics has put in phase, a fraction S (the Strehl ratio), falls into the core that
-the telescope's pupil gives; the rest falls into a seeing-limited halo (Marechal's approximation).
+the telescope's pupil gives; the rest falls into a seeing-limited halo (Marechal's approximation). Where images
+shake the core is smeared out.
 """
 
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.simulator.instrument import OBSCURATION, PIXEL_MAS, TELESCOPE_M
+from streams.simulator.instrument import MAS_PER_RADIAN, OBSCURATION, PIXEL_MAS, TELESCOPE_M
 
 FINE = 3
 """Steps to a pixel: stars sit on a grid this fine, so that their images need no interpolation."""
@@ -20,7 +21,6 @@ _GRID = 1024
 _WAVELENGTHS = 5
 MOFFAT_BETA = 4.765
 """Fits a turbulent atmosphere (Trujillo et al. 2001, MNRAS 328, 977)."""
-_MAS_PER_RADIAN = np.degrees(3.6e6)
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Psf:
     halo_fwhm_px: float
 
 
-def make_psf(band_um: tuple[float, float], wavefront_error_nm: float, r0_m: float) -> Psf:
+def make_psf(band_um: tuple[float, float], wavefront_error_nm: float, r0_m: float, jitter_mas: float = 0.0) -> Psf:
     """Work out the point-spread function of a band.
 
     Parameters
@@ -47,9 +47,11 @@ def make_psf(band_um: tuple[float, float], wavefront_error_nm: float, r0_m: floa
         What adaptive optics leaves, root mean square [nm].
     r0_m
         Fried's parameter at 500 nm [m].
+    jitter_mas
+        How far the image shakes, root mean square in each axis [mas].
     """
     middle_um = (band_um[0] + band_um[1]) / 2
-    return Psf(strehl(wavefront_error_nm, middle_um), _core(band_um), halo_fwhm_px(middle_um, r0_m))
+    return Psf(strehl(wavefront_error_nm, middle_um), _core(band_um, jitter_mas), halo_fwhm_px(middle_um, r0_m))
 
 
 def strehl(wavefront_error_nm: float, wavelength_um: float) -> float:
@@ -60,7 +62,7 @@ def strehl(wavefront_error_nm: float, wavelength_um: float) -> float:
 def halo_fwhm_px(wavelength_um: float, r0_m: float) -> float:
     """Return the full width at half maximum of seeing, 0.98 lambda / r0, r0 growing as lambda^1.2."""
     r0_there_m = r0_m * (wavelength_um / 0.5) ** 1.2
-    return float(0.98 * wavelength_um * 1e-6 / r0_there_m * _MAS_PER_RADIAN / PIXEL_MAS)
+    return float(0.98 * wavelength_um * 1e-6 / r0_there_m * MAS_PER_RADIAN / PIXEL_MAS)
 
 
 def moffat(radius_px: NDArray[np.float64], fwhm_px: float) -> NDArray[np.float64]:
@@ -70,13 +72,15 @@ def moffat(radius_px: NDArray[np.float64], fwhm_px: float) -> NDArray[np.float64
     return np.asarray(peak * (1 + (radius_px / alpha) ** 2) ** -MOFFAT_BETA)
 
 
-@lru_cache(maxsize=2)
-def _core(band_um: tuple[float, float]) -> NDArray[np.float32]:
+@lru_cache(maxsize=4)
+def _core(band_um: tuple[float, float], jitter_mas: float) -> NDArray[np.float32]:
     """Average the diffraction patterns over the band and bin them at each fine position."""
     fine = np.zeros((_GRID, _GRID))
     edges = np.linspace(*band_um, 2 * _WAVELENGTHS + 1)
     for wavelength_um in edges[1::2]:
         fine += _diffraction(float(wavelength_um))
+    if jitter_mas:
+        fine = _shaken(fine, jitter_mas / PIXEL_MAS * FINE)
     side = STAMP * FINE
     core = np.empty((FINE, FINE, STAMP, STAMP), np.float32)
     for j in range(FINE):
@@ -89,9 +93,16 @@ def _core(band_um: tuple[float, float]) -> NDArray[np.float32]:
     return core
 
 
+def _shaken(pattern: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
+    """Return a pattern smeared by a Gaussian of `sigma` steps."""
+    along, across = np.fft.rfftfreq(_GRID), np.fft.fftfreq(_GRID)
+    transfer = np.exp(-2 * (np.pi * sigma) ** 2 * (across[:, None] ** 2 + along[None, :] ** 2))
+    return np.asarray(np.fft.irfft2(np.fft.rfft2(pattern) * transfer, pattern.shape).clip(0))
+
+
 def _diffraction(wavelength_um: float) -> NDArray[np.float64]:
     """Return the pattern of the annular pupil, sum 1, middle at `_GRID // 2`, steps of a fine pixel."""
-    step_rad = PIXEL_MAS / FINE / _MAS_PER_RADIAN
+    step_rad = PIXEL_MAS / FINE / MAS_PER_RADIAN
     metres_per_cell = wavelength_um * 1e-6 / (_GRID * step_rad)
     axis_m = (np.arange(_GRID) - _GRID // 2) * metres_per_cell
     radius_m = np.hypot(axis_m[:, None], axis_m[None, :])

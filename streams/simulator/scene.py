@@ -4,13 +4,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.simulator.detector import Chip, make_chip, make_tile
+from streams.simulator.faults import Optics
 from streams.simulator.instrument import band_um
 from streams.simulator.psf import make_psf
 from streams.simulator.settings import Kind, SimulatorSettings
 from streams.simulator.spectra import Traces, lay_traces, spectra_light
 from streams.simulator.stars import Stars, detector_origin, draw_field, star_light
 
-Optics = tuple[float, float]
 MAX_RATES = 32
 """Images of the rate that are kept."""
 
@@ -48,7 +48,7 @@ class Scene:
     def light(self, detector: str, kind: Kind, optics: Optics | None = None) -> NDArray[np.float32]:
         """Return the light that falls on a detector [e-/s], before its response, float32, (y, x).
 
-        `optics` is Fried's parameter [m] and the wavefront error [nm] where they are not those of the settings.
+        `optics` is what makes stars where it is not as the settings say.
         """
         settings = self._settings
         if kind == "dark" or (kind == "arc" and detector != "IFS"):
@@ -59,7 +59,9 @@ class Scene:
             return spectra_light(self.traces, settings, kind)
         if kind == "sky":
             return np.full((settings.size, settings.size), settings.sky_e_per_s, np.float32)
-        psf = self._psf if optics is None else make_psf(self._band_um, optics[1], optics[0])
+        psf = self._psf
+        if optics is not None:
+            psf = make_psf(self._band_um, optics.wavefront_error_nm, optics.r0_m, optics.jitter_mas)
         return star_light(self.stars[detector], psf, settings.size) + np.float32(settings.sky_e_per_s)
 
     def rate(self, detector: str, kind: Kind, optics: Optics | None = None) -> NDArray[np.float32]:

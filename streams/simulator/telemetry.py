@@ -8,16 +8,20 @@ from operator import itemgetter
 
 from streams.clock import NS
 from streams.messages import Telemetry, TelemetryHeader
-from streams.simulator.faults import Faults
+from streams.simulator.faults import FaultKind, Faults
 from streams.simulator.night import Night
 from streams.simulator.settings import SimulatorSettings
 from streams.telemetry_keys import KeyTable, Value
 
 AGAIN_S = 60.0
 """Events that come only when something changes come again after so long, for who listens later."""
-CHANGES = {"NFIRAOS.rtc.loop": "loop", "IRIS.is.sciAdcFollow": "adc", "TCS.pk.pointingStatus": "slew"}
-"""Events that come when a fault begins or ends."""
-SEEING = "NFIRAOS.rtc.turbLgs"
+CHANGES: dict[str, tuple[FaultKind, ...]] = {
+    "NFIRAOS.rtc.loop": ("loop", "shake"),
+    "NFIRAOS.rtc.turbLgs": ("seeing",),
+    "IRIS.is.sciAdcFollow": ("adc",),
+    "TCS.pk.pointingStatus": ("slew",),
+}
+"""Events that come when a fault of these kinds begins or ends."""
 Due = tuple[float, Telemetry]
 
 
@@ -55,7 +59,7 @@ class _Publisher:
         changes = sorted(
             edge
             for fault in self._settings.faults
-            if fault.kind == CHANGES.get(event) or (fault.kind == "seeing" and event == SEEING)
+            if fault.kind in CHANGES.get(event, ())
             for edge in (fault.start_s, fault.end_s)
         )
         for number in count():

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import scipy.signal
 
 from streams.errors import SettingsError
 from streams.simulator.instrument import band_um
@@ -64,3 +65,15 @@ def test_moffat_has_its_width_and_integral():
 def test_an_unknown_filter_is_named_with_the_known_ones():
     with pytest.raises(SettingsError, match=r"'Hx' is not known; known are .*Hbb"):
         band_um("Hx")
+
+
+def test_shaking_smears_the_core_by_a_gaussian(psf):
+    shaken = make_psf(band_um("H"), 193, 0.15, jitter_mas=12.0)
+    assert shaken.strehl == psf.strehl
+    y, x = np.mgrid[:STAMP, :STAMP] - STAMP // 2
+    smear = np.exp(-(x**2 + y**2) / (2 * 3.0**2))
+    still = psf.core[1, 1].astype(np.float64)
+    expected = scipy.signal.fftconvolve(still, smear / smear.sum(), mode="same")
+    inner = slice(STAMP // 2 - 20, STAMP // 2 + 21)
+    assert np.abs(shaken.core[1, 1] - expected)[inner, inner].max() < 0.01 * expected.max()
+    assert shaken.core[1, 1].sum(dtype=np.float64) == pytest.approx(1, abs=1e-5)

@@ -142,10 +142,18 @@ def test_bad_seeing_widens_the_stars_and_keeps_their_light() -> None:
 
 def test_what_adaptive_optics_leaves() -> None:
     faults = Faults([Fault("loop", 0, 5), Fault("seeing", 3, 9, value=0.075)], 0.15, 200.0)
-    assert faults.optics(1.0) == (0.15, 1500.0)
-    assert faults.optics(4.0) == (0.075, 1500.0)
-    assert faults.optics(6.0) == (0.075, pytest.approx(200 * 2 ** (5 / 6)))
-    assert faults.optics(9.0) == faults.usual == (0.15, 200.0)
+    assert faults.optics(1.0) == (0.15, 1500.0, 0.0)
+    assert faults.optics(4.0) == (0.075, 1500.0, 0.0)
+    assert faults.optics(9.0) == faults.usual == (0.15, 200.0, 0.0)
+    bad = faults.optics(6.0)
+    added = 200**2 * (2 ** (5 / 3) - 1)  # to the variance, three tenths of it by tilts in two axes
+    assert bad == (0.075, pytest.approx(math.sqrt(200**2 + 0.7 * added)), pytest.approx(bad.jitter_mas))
+    tilt_nm = math.radians(bad.jitter_mas / 3.6e6) * 30e9 / 4
+    assert tilt_nm == pytest.approx(math.sqrt(0.15 * added))
+    better = Faults([Fault("seeing", 0, 9, value=0.3)], 0.15, 200.0).optics(1.0)
+    assert better == (0.3, pytest.approx(200 / 2 ** (5 / 6)), 0.0)
+    shaken = Faults([Fault("shake", 0, 9, value=6.0), Fault("seeing", 0, 9, value=0.075)], 0.15, 200.0).optics(1.0)
+    assert shaken.jitter_mas == pytest.approx(math.hypot(6.0, bad.jitter_mas))
 
 
 @pytest.mark.parametrize(
