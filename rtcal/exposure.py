@@ -176,12 +176,10 @@ class Exposure:
         """
         buffers = self._buffers
         if read.data.shape != buffers.shape or read.data.dtype != buffers.dtype:
-            self._reject()
             found = f"{read.data.shape} {read.data.dtype}"
-            raise ReadRejected("mismatched", f"read is {found}, the exposure {buffers.shape} {buffers.dtype}")
+            raise self._refused("mismatched", read, f"is {found}, the exposure {buffers.shape} {buffers.dtype}")
         if corner(read.header.setup) != corner(self.opening.setup):
-            self._reject()
-            raise ReadRejected("moved", f"read begins at {corner(read.header.setup)}, the exposure's first elsewhere")
+            raise self._refused("moved", read, f"begins at {corner(read.header.setup)}, the exposure's first elsewhere")
         # Read-only, wherever it came from: one type for the kernels, compiled once.
         pixels = read.data.view()
         pixels.setflags(write=False)
@@ -207,9 +205,13 @@ class Exposure:
         else:
             self.ramp.excluded.append(header.read)
 
-    def _reject(self) -> None:
+    def _refused(self, cause: str, read: Read, why: str) -> ReadRejected:
+        """Count a read that is left out, and say on the frame why."""
         if self.ramp is not None:
             self.ramp.rejected += 1
+        text = f"read {read.header.read} of ramp {read.header.ramp} {why}"
+        self._note(f"{text}; left out")
+        return ReadRejected(cause, text)
 
     def _open_ramp(self, read: Read) -> None:
         self.ramp = Ramp(read.header)
@@ -226,17 +228,17 @@ class Exposure:
 
     def _add_to(self, ramp: Ramp, read: Read) -> None:
         index, time_ns = read.header.read, read.header.time_ns
-        if index in ramp.reads or time_ns in ramp.times_ns:
+        if index in ramp.reads:
             raise ReadRejected("duplicates", f"read {index} of ramp {read.header.ramp} came twice")
+        if time_ns in ramp.times_ns:
+            raise self._refused("bad_time", read, "has the time of an earlier one")
         if len(ramp.reads) >= MAX_READS:
             raise ReadRejected("too_many", f"a ramp holds at most {MAX_READS} reads")
         ordered = index > ramp.reads[-1]
         if ordered != (time_ns > ramp.times_ns[-1]):
-            self._reject()
-            raise ReadRejected("bad_time", f"read {index} has a time that contradicts its place in the ramp")
+            raise self._refused("bad_time", read, "has a time that contradicts its place in the ramp")
         if not ordered and (self.plan.mode != "utr" or self.plan.jump_sigma):
-            self._reject()
-            raise ReadRejected("late", f"read {index} came late; {self._needs_order()} need reads in order")
+            raise self._refused("late", read, f"came late; {self._needs_order()} need reads in order")
         if self._parting:
             self._parting = False
             self._fit(ramp, None, further=True)
@@ -309,6 +311,8 @@ class Exposure:
         state, timeline, gain = self._buffers.state, ramp.timeline, self.plan.detector.gain_e_per_dn
         steps.close_ramp(state, self._chain, ramp.samples, ramp.zero, timeline, self._bands)
         fitted = ends if ends is not None else slope_of(timeline.times_s)
+        if len(timeline) < 2:
+            self._note(f"ramp {ramp.opening.ramp} has one read; a rate takes two")
         weighting = self._weighting(fitted, timeline)
         several = self.opening.ramps_planned != 1 or self._fits > 0 or further or weighting is not None
         self._fits += 1
@@ -413,4 +417,4 @@ class Exposure:
     @property
     def always(self) -> int:
         """Flags that every pixel of its frame gets."""
-        return int(Dq.MISSING_READ) if self.counts["lost"] else 0
+        return int(Dq.MISSING_READ) if self.counts["lost"] or self.counts["rejected"] else 0

@@ -51,7 +51,7 @@ DESCRIPTIONS: dict[Dq, str] = {
     Dq.OUTLIER: "outlier among combined frames",
     Dq.PERSISTENCE: "may hold persistence of an earlier exposure",
     Dq.AD_FLOOR: "a raw value of 0 DN",
-    Dq.MISSING_READ: "one or more reads of the ramp were lost",
+    Dq.MISSING_READ: "one or more reads of the ramp were lost or could not be used",
     Dq.UNRELIABLE_ERROR: "the error is not to be trusted",
     Dq.NON_SCIENCE: "not on the science field",
     Dq.DEAD: "dead",

@@ -10,7 +10,8 @@ from streams.messages import Read
 MAX_GAP = 4096
 """A longer jump of the sequence is another publisher, not a loss (4096 reads are 49 minutes)."""
 
-COUNTERS = ("delivered", "lost", "late", "too_late", "duplicates", "incomplete", "restarts")
+IRREGULARITIES = ("lost", "late", "too_late", "duplicates", "incomplete", "restarts")
+COUNTERS = ("delivered", *IRREGULARITIES)
 
 Identity = tuple[str, int, int]
 

@@ -31,6 +31,7 @@ from rtcal.writer import write_product
 from streams.clock import SystemClock
 from streams.fits_reads import FitsSource
 from streams.messages import Cube, Frame, Spectrum
+from streams.ordering import IRREGULARITIES
 from streams.playback import RecordingSource
 from streams.sources import Source
 
@@ -107,6 +108,9 @@ def reduce(
         counters = dict(sorted((source.counters + reducer.counters).items()))
         if isinstance(source, RecordingSource):
             say_gaps(source.reader)
+    irregular = [f"{name} {count}" for name, count in counters.items() if count and _is_irregular(name)]
+    if irregular:
+        say(f"reads that were not in order: {', '.join(irregular)}")
     if as_json:
         answer = {"frames": written, "counters": counters} | ({"spectra": made} if made else {})
         json.dump(answer, sys.stdout, indent=1)
@@ -118,12 +122,19 @@ def reduce(
         raise RtcalError(f"no frame came out{hint}; counters: {counters}")
 
 
+def _is_irregular(name: str) -> bool:
+    return name.startswith("rejected_") or (name in IRREGULARITIES)
+
+
 def _write(frame: Frame, out: Path) -> dict[str, object]:
     header = frame.header
     path = write_frame(frame, out)
     lost = f", {header.reads_lost} LOST" if header.reads_lost else ""
+    lost += f", {header.reads_rejected} REJECTED" if header.reads_rejected else ""
     excluded = f", {header.reads_excluded} left out" if header.reads_excluded else ""
     say(f"{path}: {header.detector}, {header.mode.upper()}, {header.reads_used} reads{lost}{excluded}")
+    for note in header.notes:
+        say(f"  {note}")
     for reference in doubtful(header.references):
         say(f"  {reference.reftype}: {reference.status} {reference.note}".rstrip())
     return {
@@ -133,6 +144,7 @@ def _write(frame: Frame, out: Path) -> dict[str, object]:
         "path": str(path),
         "reads_used": header.reads_used,
         "reads_lost": header.reads_lost,
+        "reads_rejected": header.reads_rejected,
         "reads_excluded": header.reads_excluded,
         "references": {one.reftype: one.status for one in header.references},
     }

@@ -35,6 +35,7 @@ def test_a_ramp_as_a_process_becomes_a_frame_and_the_answer_is_json(tmp_path):
                 "path": str(out / "ramp_IMG1.fits"),
                 "reads_used": 5,
                 "reads_lost": 0,
+                "reads_rejected": 0,
                 "reads_excluded": 0,
                 "references": dict.fromkeys([*FRAME_TYPES, "instrument", "nfiraos", "pointing"], "MISSING")
                 | {"environment": "DEFAULT"}
@@ -44,7 +45,8 @@ def test_a_ramp_as_a_process_becomes_a_frame_and_the_answer_is_json(tmp_path):
         "counters": {"delivered": 5, "events": 1, "exposures": 1, "frames": 1, "ramps": 1, "reads_used": 5}
         | {"received": 7},
     }
-    assert done.stderr.splitlines()[-1] == f"{out / 'ramp_IMG1.fits'}: IMG1, UTR, 5 reads"
+    said = [f"{out / 'ramp_IMG1.fits'}: IMG1, UTR, 5 reads", "  reference pixels: none to correct by"]
+    assert done.stderr.splitlines()[-2:] == said
     with fits.open(out / "ramp_IMG1.fits") as hdus:
         np.testing.assert_allclose(hdus["DATA"].data, 60.0, rtol=1e-2)
         assert not hdus["DQ"].data.any()
@@ -77,7 +79,8 @@ def test_missing_references_and_lost_reads_are_told(command, tmp_path):
     lines = err.splitlines()
     assert lines[0] == "references: no CRDS cache configured"
     assert lines[1].endswith("E-1_IMG1.fits: IMG1, UTR, 4 reads, 1 LOST")
-    assert [line.split()[:2] for line in lines[2:]] == [
+    assert lines[-1] == "reads that were not in order: lost 1"
+    assert [line.split()[:2] for line in lines[3:-1]] == [
         [f"{reftype}:", "MISSING"] for reftype in ("badpix", "dark", "sky", "flat")
     ]
 

@@ -187,10 +187,12 @@ def test_reads_that_do_not_fit_are_refused_by_cause(bands):
     wrong_shape = ramp_reads(np.full((4, 3, 3), 1000, "<u2"))[3]
     wrong_type = ramp_reads(np.full((4, 2, 3), 1000, "<f4"))[3]
     wrong_time = ramp_reads(np.full((4, 2, 3), 1000, "<u2"), times_s=[0, 1, 2, 1.5])[3]
+    same_time = ramp_reads(np.full((4, 2, 3), 1000, "<u2"), times_s=[0, 1, 2, 2])[3]
     for read, cause in (
         (wrong_shape, "mismatched"),
         (wrong_type, "mismatched"),
         (wrong_time, "bad_time"),
+        (same_time, "bad_time"),
         (reads[2], "duplicates"),
         (reads[1], "late"),
     ):
@@ -198,7 +200,10 @@ def test_reads_that_do_not_fit_are_refused_by_cause(bands):
             exposure.add(read)
         assert caught.value.cause == cause
     exposure.close_ramp()
-    assert exposure.counts == {"used": 2, "rejected": 4, "lost": 0}
+    assert exposure.counts == {"used": 2, "rejected": 5, "lost": 0}
+    assert "read 3 of ramp 0 is (3, 3) uint16, the exposure (2, 3) uint16; left out" in exposure.notes
+    assert "read 3 of ramp 0 has the time of an earlier one; left out" in exposure.notes
+    assert exposure.always == Dq.MISSING_READ
 
 
 def test_drift_of_the_electronics_is_taken_out_by_the_reference_pixels(bands, calibration_settings):
