@@ -1,7 +1,8 @@
 """The types of references as one table: what each is, and how a file of it is stored and judged.
 
-Seven have pixels that the reduction applies, two a number for the whole detector; two more say on each frame what there
-is for whoever works on (wavelengths, atmospheric dispersion), and six are known to the cache alone.
+Seven have pixels that the reduction applies, two a number for the whole detector; three more say on each frame what
+there is for whoever works on (wavelengths, profiles of the lenslets, atmospheric dispersion), and five are known to the
+cache alone.
 """
 
 from collections.abc import Mapping
@@ -117,10 +118,15 @@ REFTYPES: Final[Mapping[str, Reftype]] = MappingProxyType(
             must_agree=_LIGHT,
         ),
         "arc": Reftype("wavelengths of the spectra", optional=True, spectral=True, must_agree=(*_LIGHT, "INSTMODE")),
+        "lensletscan": Reftype(
+            "where each lenslet's light falls",
+            optional=True,
+            spectral=True,
+            must_agree=(*_LIGHT, "INSTMODE", "LLMSKST"),
+        ),
         "adc": Reftype("dispersion of the ADC's prisms", optional=True, must_agree=()),
         "fiber": Reftype("image of the calibration unit's point source", optional=True, on_frames=False),
         "fluxstar": Reftype("star of known flux", optional=True, on_frames=False, must_agree=_LIGHT),
-        "lensletscan": Reftype("where each lenslet's light falls", optional=True, on_frames=False, spectral=True),
         "pinhole": Reftype("image of a grid of pinholes", optional=True, on_frames=False),
         "psfmeta": Reftype("history of the adaptive optics", optional=True, on_frames=False, must_agree=()),
         "psfstar": Reftype("star that shows the point spread function", optional=True, on_frames=False),

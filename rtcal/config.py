@@ -79,6 +79,7 @@ class CalibrationSettings(Struct, frozen=True, forbid_unknown_fields=True):
     gain_stale_s: Seconds
     readnoise_stale_s: Seconds
     arc_stale_s: Seconds
+    lensletscan_stale_s: Seconds
     adc_stale_s: Seconds
 
     def __post_init__(self) -> None:

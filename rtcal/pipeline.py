@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from msgspec.structs import replace
 
-from refcache import Choice, Chosen, ReferenceSet
+from refcache import Choice, ReferenceSet
 from rtcal.announcements import Announcements
 from rtcal.bands import Bands
 from rtcal.binned import screen_binning
@@ -411,7 +411,7 @@ class Pipeline:
         """Publish an exposure's frame; then see what a final one is good for, and which others are better by it."""
         frame = self._frame(exposure, final=final)
         calibration, desk, choice = exposure.calibration, self._desk, self._choice
-        yield from self._products(frame, calibration.references.arc)
+        yield from self._products(frame, calibration.references)
         if desk is None or choice is None or not final:
             return
         if desk.wants(frame, self._kind, calibration.references):
@@ -450,7 +450,7 @@ class Pipeline:
             header = replace(frame.header, sequence=self._next("frame"), published_ns=self._clock.tai_ns())
             self.counters["frames"] += 1
             self.counters["reissued"] += 1
-            yield from self._products(dataclasses.replace(frame, header=header), kept.opening.arc)
+            yield from self._products(dataclasses.replace(frame, header=header), kept.opening)
 
     def _free_sums(self) -> None:
         """Have the rates of the last exposure out of the sums before these change."""
@@ -458,11 +458,11 @@ class Pipeline:
             self._harvest.hurry()
             self._harvest = None
 
-    def _products(self, frame: Frame, arc: Chosen) -> Iterator[Message]:
+    def _products(self, frame: Frame, references: ReferenceSet) -> Iterator[Message]:
         """Yield the frame, then what the spectrograph makes of it."""
         yield frame
         if self._cubes is not None:
-            yield from self._cubes.products(frame, arc)
+            yield from self._cubes.products(frame, references)
 
     def _cube_so_far(self, exposure: Exposure, header: ReadHeader) -> Iterator[Message]:
         if self._cubes is None or exposure.ramp is None or not self._cubes.wants_preview(header):
@@ -471,8 +471,7 @@ class Pipeline:
             return  # the whole cube is about to follow
         _, rate = exposure.preview(1, exposure.ramp)
         calibration = exposure.calibration
-        dq, arc = calibration.static_dq, calibration.references.arc
-        cube = self._cubes.preview(rate, dq, header, arc, exposure.ramp.length_s)
+        cube = self._cubes.preview(rate, calibration.static_dq, header, calibration.references, exposure.ramp.length_s)
         if cube is not None:
             yield cube
 

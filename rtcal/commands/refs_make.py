@@ -19,6 +19,7 @@ from rtcal.commands.refs_make_common import (
 )
 from rtcal.commands.refs_make_detector import bias, linearity, saturation
 from rtcal.commands.refs_make_noise import gain, readnoise
+from rtcal.commands.refs_make_scan import lensletscan
 from rtcal.refmake.badpix import make_badpix
 from rtcal.refmake.cards import Origin
 from rtcal.refmake.dark import make_dark
@@ -125,7 +126,7 @@ def sky(
         write_reference(out, "SKY", _origins(frames), pedigree, made.dq, data=made.rate, err=made.err, notes=listed)
 
 
-for command in (bias, saturation, linearity, readnoise, gain):
+for command in (bias, saturation, linearity, readnoise, gain, lensletscan):
     make.command()(command)
 
 

@@ -121,51 +121,70 @@ def extract(data, variance, dq, unusable, column, first, share, width, weighted,
 
 
 @kernel
-def separate(data, variance, dq, unusable, column, first, share, near, start, stop, before, after):
-    """Take the light of the neighbours out of spectra that overlap: one step towards the least-squares solution.
+def render(flux, column, first, share, low, high, model):
+    """Draw the image that spectra and their profiles make: each in its rows, added where they overlap.
 
-    f_i + sum(P_i (d - sum_j P_j f_j) / v) / sum(P_i^2 / v), j over the trace and its neighbours. It is additive,
-    so that rates below zero, as noise leaves them, stay what they are.
+    Parameters
+    ----------
+    flux
+        Float32, (trace, t); NaN draws nothing.
+    column, first, share
+        As in `extract`.
+    low, high
+        Range of the detector's columns, `high` not included.
+    model
+        Float32, (y, x), overwritten in these columns.
+    """
+    model[:, low:high] = 0.0
+    for i in range(first.shape[0]):
+        for t in range(max(0, low - column[i]), min(first.shape[1], high - column[i])):
+            if first[i, t] < 0 or not math.isfinite(flux[i, t]):
+                continue
+            for k in range(share.shape[2]):
+                part = share[i, t, k]
+                if part > 0.0:
+                    model[first[i, t] + k, column[i] + t] += part * flux[i, t]
+
+
+@kernel
+def correct(data, variance, dq, unusable, column, first, share, model, part, push, start, stop, flux, before):
+    """Move spectra towards the least-squares solution, by what the model of all leaves of the data.
+
+    A step goes from f to before + push (f + part c - before), c = sum(P_i (d - model) / v) / sum(P_i^2 / v): with
+    `push` 1 that of Jacobi, with others one that takes along where the last one led (Chebyshev). It is additive, so
+    that rates below zero, as noise leaves them, stay what they are.
 
     Parameters
     ----------
     data, variance, dq, unusable, column, first, share, start, stop
         As in `extract`.
-    near
-        Int64, (trace, neighbour): traces whose light reaches into this one's rows; -1 for none.
-    before, after
-        Float32, (trace, t): light of the step before, and of this one, overwritten; NaN stays NaN.
+    model
+        Float32, (y, x): from `render` of `flux`.
+    part, push
+        See above.
+    flux, before
+        Float32, (trace, t), changed in place: spectra, and those of the step before; NaN stays NaN.
     """
     for i in range(start, stop):
         for t in range(first.shape[1]):
-            after[i, t] = before[i, t]
-            if first[i, t] < 0 or not math.isfinite(before[i, t]):
+            if first[i, t] < 0 or not math.isfinite(flux[i, t]):
                 continue
             x = column[i] + t
             total, norm = 0.0, 0.0
             for k in range(share.shape[2]):
-                part = share[i, t, k]
+                own = share[i, t, k]
                 y = first[i, t] + k
-                if part <= 0.0 or (dq[y, x] & unusable) != 0 or not math.isfinite(data[y, x]):
+                if own <= 0.0 or (dq[y, x] & unusable) != 0 or not math.isfinite(data[y, x]):
                     continue
                 if not variance[y, x] > 0.0:
                     continue
-                model = part * before[i, t]
-                for n in range(near.shape[1]):
-                    j = near[i, n]
-                    if j < 0:
-                        continue
-                    s = x - column[j]
-                    if s < 0 or s >= first.shape[1] or first[j, s] < 0 or not math.isfinite(before[j, s]):
-                        continue
-                    row = y - first[j, s]
-                    if 0 <= row < share.shape[2]:
-                        model += share[j, s, row] * before[j, s]
-                weight = part / variance[y, x]
-                total += weight * (data[y, x] - model)
-                norm += weight * part
+                weight = own / variance[y, x]
+                total += weight * (data[y, x] - model[y, x])
+                norm += weight * own
             if norm > 0.0:
-                after[i, t] += total / norm
+                last = flux[i, t]
+                flux[i, t] = before[i, t] + push * (last + part * total / norm - before[i, t])
+                before[i, t] = last
 
 
 @kernel

@@ -19,6 +19,7 @@ _TYPES: Final[dict[str, Kind]] = {
     "FFD": "flat",
     "NFF": "flat",
     "FLAT": "flat",
+    "CAL": "flat",
     "BIA": "bias",
     "BIAS": "bias",
 }

@@ -421,16 +421,7 @@ def _cards(
     history: Sequence[str],
     pedigree: str,
 ) -> fits.Header:
-    cards = fits.Header()
-    cards["INSTRUME"] = str(header.get("INSTRUME", "UNKNOWN"))
-    cards["DETECTOR"] = str(header.get("DETECTOR", "UNKNOWN"))
-    for key in MATCH_KEYS:
-        if key in header:
-            cards[key] = header[key]
-    cards["REFTYPE"] = ("ARC", "type of reference")
-    cards["REFVER"] = ("1", "version")
-    cards["USEAFTER"] = (start[:19].replace("T", " "), "UTC")
-    cards["PEDIGREE"] = (pedigree, "where it comes from")
+    cards = reference_cards("ARC", header, start, pedigree)
     cards["DATAMODL"] = "ReferenceArc"
     cards["LAMPS"] = (",".join(lamps), "elements")
     cards["WAVEPOLY"] = ("CHEBYSHEV", "WAVECOEF over X0 ... X1")
@@ -440,8 +431,35 @@ def _cards(
     if solution.solved:
         cards["RMSPX"] = (solution.rms_px, "[pixel] of the lines used")
         cards["RMSKMS"] = (solution.rms_km_s, "[km/s] of the lines used")
-    cards["DATE"] = (datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"), "UTC, file made")
-    cards["ORIGIN"] = f"rtcal {rtcal.__version__}"
     for line in history:
         cards["HISTORY"] = line
+    return cards
+
+
+def reference_cards(reftype: str, header: Mapping[str, Scalar], start: str, pedigree: str) -> fits.Header:
+    """Return the cards by which a reference of spectra is chosen, and what it is.
+
+    Parameters
+    ----------
+    reftype
+        CRDS's type.
+    header
+        What the exposures said.
+    start
+        ISO UTC from when on it may be used.
+    pedigree
+        Where it comes from.
+    """
+    cards = fits.Header()
+    cards["INSTRUME"] = str(header.get("INSTRUME", "UNKNOWN"))
+    cards["DETECTOR"] = str(header.get("DETECTOR", "UNKNOWN"))
+    for key in MATCH_KEYS:
+        if key in header:
+            cards[key] = header[key]
+    cards["REFTYPE"] = (reftype, "type of reference")
+    cards["REFVER"] = ("1", "version")
+    cards["USEAFTER"] = (start[:19].replace("T", " "), "UTC")
+    cards["PEDIGREE"] = (pedigree, "where it comes from")
+    cards["DATE"] = (datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"), "UTC, file made")
+    cards["ORIGIN"] = f"rtcal {rtcal.__version__}"
     return cards

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rtcal.errors import RtcalError, ShapeError
 from rtcal.kernels import extract as kernel
 from rtcal.spectrograph.arcfile import Arc
+from rtcal.spectrograph.lensletscan import LensletScan
 from rtcal.spectrograph.linelists import Floats
 from rtcal.spectrograph.profiles import UNUSABLE, Flags, Image, Profiles, share_out
 
@@ -54,6 +55,15 @@ class CubeMaker:
         Threads that share the traces.
     steps
         How often the light of neighbours is taken out of spectra that overlap.
+    scan
+        Measured profiles; None: the arc's own.
+
+    Attributes
+    ----------
+    measured
+        Whether the profiles are those of a scan.
+    notes
+        Why they are not, or not all.
 
     Raises
     ------
@@ -66,7 +76,7 @@ class CubeMaker:
     dispersion. Traces without wavelengths leave their spaxel empty.
     """
 
-    def __init__(self, arc: Arc, threads: int = 1, steps: int = 4) -> None:
+    def __init__(self, arc: Arc, threads: int = 1, steps: int = 4, scan: LensletScan | None = None) -> None:
         solved = arc.solved
         if not solved.any():
             raise RtcalError(f"{arc.name}: none of its {len(arc.traces)} traces has wavelengths")
@@ -82,7 +92,10 @@ class CubeMaker:
         self.grid = _grid_of(self._edges, self.traces.length)
         gaussian = bool((self.traces.sigma > 0).all())
         half = GAUSS_REACH * self.traces.sigma if gaussian else self.traces.height / 2
-        self.profiles = Profiles(self.traces, half, self.shape[0], threads)
+        measured, note = scan.of(self.traces) if scan is not None and gaussian else (None, "")
+        self.measured = measured is not None
+        self.notes = [note] if note else []
+        self.profiles = Profiles(self.traces, half, self.shape[0], threads, measured)
         self._steps = steps
         shape = len(self.traces), self.grid.bins
         self._out, self._out_variance = np.empty(shape, np.float32), np.empty(shape, np.float32)

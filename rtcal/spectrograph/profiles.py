@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -17,7 +18,24 @@ Image = NDArray[np.float32]
 Flags = NDArray[np.uint32]
 
 UNUSABLE = np.uint32(Dq.DO_NOT_USE)
-NEIGHBOURS = 2
+LEAST_BACK = 0.1
+"""Least part of a change that is taken to come back, where spectra overlap so much that some combinations hide."""
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """Profiles that a scan has measured.
+
+    Attributes
+    ----------
+    first
+        Int32, (trace, t): first row; -1 where nothing was measured.
+    share
+        Float32, (trace, t, row): part of the light in row `first` + k.
+    """
+
+    first: NDArray[np.int32]
+    share: Image
 
 
 class Profiles:
@@ -33,20 +51,25 @@ class Profiles:
         Rows of the detector.
     threads
         Threads that share the traces.
+    measured
+        Of the same traces; those, or columns, of which it knows nothing have a Gaussian's. None: all have.
 
     Notes
     -----
-    Traces with a Gaussian profile are weighted by it, the others summed; all are of one kind. `flux`, `variance`
-    and `dq` are the spectra of the latest image, (trace, t).
+    Traces with a Gaussian or measured profile are weighted by it, the others summed; all are of one kind. `flux`,
+    `variance` and `dq` are the spectra of the latest image, (trace, t).
     """
 
-    def __init__(self, traces: Traces, half: Floats, rows: int, threads: int = 1) -> None:
+    def __init__(
+        self, traces: Traces, half: Floats, rows: int, threads: int = 1, measured: Measured | None = None
+    ) -> None:
         self.traces = traces
         self.threads = max(1, threads)
         self.weighted = bool((traces.sigma > 0).all())
         shape = len(traces), int(traces.length.max())
         self._first = np.empty(shape, np.int32)
-        self._share = np.empty((*shape, int(np.ceil(2 * half.max())) + 1), np.float32)
+        reach = int(np.ceil(2 * half.max())) + 1
+        self._share = np.empty((*shape, max(reach, 0 if measured is None else measured.share.shape[2])), np.float32)
         sigma = traces.sigma if self.weighted else np.zeros(len(traces))
         share_out(
             self.threads,
@@ -55,11 +78,14 @@ class Profiles:
                 traces.length, traces.y, sigma, half, rows, a, b, self._first, self._share
             ),
         )
+        if measured is not None:
+            self._take(measured)
         self._width = 2 * half
-        self._near = _neighbours(traces)
+        self._model: Image | None = None
+        self._before = self._share[:0, 0]
+        self._overlap = 1.0
         self.flux, self.variance = np.empty(shape, np.float32), np.empty(shape, np.float32)
         self.dq = np.empty(shape, np.uint32)
-        self._next = np.empty(shape, np.float32)
 
     def extract(self, data: Image, variance: Image, dq: Flags) -> None:
         """Extract the spectra of an image."""
@@ -72,14 +98,59 @@ class Profiles:
         share_out(self.threads, len(self.traces), part)
 
     def separate(self, data: Image, variance: Image, dq: Flags, steps: int) -> None:
-        """Take out what neighbours leak into each spectrum, after `extract` of the same image."""
+        """Take out what neighbours leak into each spectrum, after `extract` of the same image.
+
+        Each step lessens what is left by about the overlap of neighbours, the later ones by more (Chebyshev's
+        semi-iteration; Golub and Varga 1961, Numer. Math. 3, 147).
+        """
+        if not self.weighted or steps == 0:
+            return
+        if self._model is None:
+            self._model, self._before = np.empty(data.shape, np.float32), np.empty_like(self.flux)
+            self._overlap = self._most_overlap(self._model)
+        model, before = self._model, self._before
+        # How much a change of all spectra comes back as lies between these.
+        low = max(2.0 - self._overlap, LEAST_BACK)
+        part, rho, push = 2 / (self._overlap + low), (self._overlap - low) / (self._overlap + low), 1.0
+        before[:] = self.flux
+
+        for step in range(steps):
+            push = 1.0 if step == 0 else 1 / (1 - rho**2 / 2) if step == 1 else 1 / (1 - rho**2 * push / 4)
+            self._render(self.flux, model)
+            self._correct((data, variance, dq), part, push)
+
+    def _correct(self, image: tuple[Image, Image, Flags], part: float, push: float) -> None:
+        given = *self._of(*image), self._model, part, push
+
+        def share(a: int, b: int) -> None:
+            kernel.correct(*given, a, b, self.flux, self._before)
+
+        share_out(self.threads, len(self.traces), share)
+
+    def _render(self, flux: Image, model: Image) -> None:
+        """Draw the spectra; threads share the columns, so that each pixel is one thread's."""
+        where = self.traces.column, self._first, self._share
+        share_out(self.threads, model.shape[1], lambda a, b: kernel.render(flux, *where, a, b, model))
+
+    def _most_overlap(self, model: Image) -> float:
+        """Return the most light, of itself and its neighbours, that a spectrum sees where all spectra are one."""
+        ones = np.ones(self._first.shape, np.float32)
+        self._render(ones, model)
+        even, clear = np.ones_like(model), np.zeros(model.shape, np.uint32)
+        seen, spare, flags = ones, np.empty_like(ones), np.empty(ones.shape, np.uint32)
 
         def part(a: int, b: int) -> None:
-            kernel.separate(*self._of(data, variance, dq), self._near, a, b, self.flux, self._next)
+            kernel.extract(*self._of(model, even, clear), self._width, True, a, b, seen, spare, flags)
 
-        for _ in range(steps if self.weighted else 0):
-            share_out(self.threads, len(self.traces), part)
-            self.flux, self._next = self._next, self.flux
+        share_out(self.threads, len(self.traces), part)
+        return float(np.nanmax(seen, initial=1.0))
+
+    def _take(self, measured: Measured) -> None:
+        """Put measured profiles in the place of the Gaussians."""
+        known = (measured.first >= 0) & (self._first >= 0)
+        self._first[known] = measured.first[known]
+        self._share[known] = 0.0
+        self._share[known, : measured.share.shape[2]] = measured.share[known]
 
     def _of(self, data: Image, variance: Image, dq: Flags) -> tuple[Any, ...]:
         return data, variance, dq, UNUSABLE, self.traces.column, self._first, self._share
@@ -95,15 +166,3 @@ def share_out(threads: int, count: int, part: Callable[[int, int], None]) -> Non
         futures = [pool.submit(part, first, last) for first, last in pairwise(edges)]
     for future in futures:
         future.result()
-
-
-def _neighbours(traces: Traces) -> NDArray[np.int64]:
-    """Return the traces just above and below each in its columns, -1 for none."""
-    near = np.full((len(traces), NEIGHBOURS), -1, np.int64)
-    middle = traces.middle_y
-    for column in np.unique(traces.column):
-        group = np.flatnonzero(traces.column == column)
-        order = group[np.argsort(middle[group], kind="stable")]
-        near[order[1:], 0] = order[:-1]
-        near[order[:-1], 1] = order[1:]
-    return near

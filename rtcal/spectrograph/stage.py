@@ -10,11 +10,12 @@ from typing import Any, Literal
 import numpy as np
 
 import rtcal
-from refcache import Chosen
+from refcache import Chosen, ReferenceSet
 from rtcal.errors import RtcalError
 from rtcal.spectrograph import sky as night_sky
 from rtcal.spectrograph.arcfile import read_arc
 from rtcal.spectrograph.cube import Cube, CubeMaker, Grid, bin_wavelengths, brightest_place, white_light
+from rtcal.spectrograph.lensletscan import LensletScan, read_scan
 from rtcal.spectrograph.linelists import Floats
 from rtcal.spectrograph.nightarcs import NightArcs
 from rtcal.spectrograph.profiles import Flags, Image
@@ -30,7 +31,7 @@ from streams.messages import AdcResidual, CubeHeader, Frame, Provenance, ReadHea
 log = logging.getLogger(__name__)
 
 SPECTRAL = ("SLICER", "LENSLET")
-UNSPECTRAL = ("ARC", "DRK", "DAR", "MDK", "FFD", "FLA")
+UNSPECTRAL = ("ARC", "DRK", "DAR", "MDK", "FFD", "FLA", "CAL")
 """Kinds of exposure, by their first three letters, of which no cube is made."""
 Residual = Callable[[Floats], Floats]
 """Residual of the dispersion corrector at wavelengths [um]: (wavelength, 2), y and x on the field [mas]."""
@@ -53,6 +54,7 @@ class _Map:
     maker: CubeMaker
     provenance: Provenance
     status: Status
+    notes: tuple[str, ...]
 
 
 class CubeStage:
@@ -83,8 +85,8 @@ class CubeStage:
         self._settings = settings
         self._clock = clock
         self._threads = threads
-        self._map: tuple[tuple[str, str], _Map] | None = None
-        self._failed: tuple[tuple[str, str], str] | None = None
+        self._map: tuple[tuple[str, str, str], _Map] | None = None
+        self._failed: tuple[tuple[str, str, str], str] | None = None
         self._sky: tuple[str, SkySpectrum] | None = None
         self._sequences: Counter[str] = Counter()
 
@@ -93,7 +95,9 @@ class CubeStage:
         """What was made and what was not, arcs of the night included."""
         return self._counters + (self.night.counters if self.night else Counter())
 
-    def products(self, frame: Frame, arc: Chosen) -> Iterator[messages.White | messages.Spectrum | messages.Cube]:
+    def products(
+        self, frame: Frame, references: ReferenceSet
+    ) -> Iterator[messages.White | messages.Spectrum | messages.Cube]:
         """Yield white light and the spectrum of the brightest source, then the cube.
 
         Nothing comes of frames without spectra, of arcs, darks and flats, or where no arc fits: the frame has been
@@ -103,16 +107,16 @@ class CubeStage:
         ----------
         frame
             The frame.
-        arc
-            The ARC reference that was chosen for it.
+        references
+            Those that were chosen for it: wavelengths and the lenslets' profiles count.
         """
-        header = frame.header
+        header, arc = frame.header, references.arc
         kind = _kind(header.setup)
         if kind == "ARC" and header.final and self.night is not None and _is_spectral(header.setup):
             self.night.offer(frame, self._known(arc, header.setup, header.first_read_ns))
         if not _is_spectral(header.setup) or kind in UNSPECTRAL:
             return
-        current = self._current(arc, header.setup, header.first_read_ns)
+        current = self._current(references, header.setup, header.first_read_ns)
         if current is None:
             self._counters["cubes_without_arc"] += 1
             return
@@ -133,10 +137,10 @@ class CubeStage:
         return spectral and every > 0 and (header.read + 1) % every == 0
 
     def preview(
-        self, rate: Image, dq: Flags, header: ReadHeader, arc: Chosen, effective_s: float
+        self, rate: Image, dq: Flags, header: ReadHeader, references: ReferenceSet, effective_s: float
     ) -> messages.Cube | None:
         """Return a cube of the rate so far, binned in wavelength; None where no arc fits."""
-        current = self._current(arc, header.setup, header.time_ns)
+        current = self._current(references, header.setup, header.time_ns)
         if current is None or rate.shape != current.maker.shape:
             return None
         cube = current.maker.make(rate, np.ones_like(rate), dq)
@@ -145,19 +149,20 @@ class CubeStage:
         values = self._values(binned.grid, given, current) | {"provisional": True, "final": False}
         return messages.Cube(CubeHeader(**values, sequence=self._next("preview")), binned.data, binned.err, binned.dq)
 
-    def _current(self, arc: Chosen, setup: dict[str, Any], time_ns: int) -> _Map | None:
+    def _current(self, references: ReferenceSet, setup: dict[str, Any], time_ns: int) -> _Map | None:
         """Return the maker for an arc, made once; None where there is none that can be used."""
+        arc, scan = references.arc, references.lensletscan
         tonight = self.night.best(setup, time_ns, arc) if self.night is not None else None
         if tonight is not None:
             age_s = (time_ns - tonight.start_ns) / NS
             given = Provenance(
                 reftype="ARC", status="OK", name=tonight.path.name, sha256=tonight.sha256, age_s=age_s, note="tonight's"
             )
-            return self._made(tonight.path, given, nominal=False)
+            return self._made(tonight.path, given, scan, nominal=False)
         path = self._known(arc, setup, time_ns)
         if path is None:
             return None
-        return self._made(path, _provenance(arc, path), nominal=arc.reference is None)
+        return self._made(path, _provenance(arc, path), scan, nominal=arc.reference is None)
 
     def _known(self, arc: Chosen, setup: dict[str, Any], time_ns: int) -> Path | None:
         """Return the file with traces and wavelengths of a mode: tonight's, the rules', or the layout."""
@@ -166,20 +171,24 @@ class CubeStage:
             return tonight.path
         return arc.reference.path if arc.reference is not None else self._layout_of(setup)
 
-    def _made(self, path: Path, given: Provenance, *, nominal: bool) -> _Map | None:
-        key = str(path), given.sha256
+    def _made(self, path: Path, given: Provenance, scan: Chosen, *, nominal: bool) -> _Map | None:
+        key = str(path), given.sha256, scan.sha256 if scan.reference is not None else ""
         if self._map is not None and self._map[0] == key:
             return replace(self._map[1], provenance=given)
         if self._failed is not None and self._failed[0] == key:
             return None
+        self._map = None  # before the next one takes its memory
+        profiles, note = _read_scan(scan)
         try:
-            maker = CubeMaker(read_arc(path), self._threads, self._settings.separate_steps)
+            maker = CubeMaker(read_arc(path), self._threads, self._settings.separate_steps, profiles)
         except (RtcalError, StreamsError) as error:
             self._failed = key, str(error)
             log.warning("arc %s cannot be used: %s", path, error)
             return None
-        status: Status = "APPROX" if maker.profiles.weighted else "OK"
-        made = _Map(maker, given, "UNRELIABLE" if nominal else status)
+        notes = [*([note] if note else []), *maker.notes]
+        whole = not maker.profiles.weighted or (maker.measured and not notes)
+        status: Status = "OK" if whole else "APPROX"
+        made = _Map(maker, given, "UNRELIABLE" if nominal else status, tuple(notes))
         self._map = key, made
         return made
 
@@ -212,7 +221,8 @@ class CubeStage:
     def _whole(
         self, cube: Cube, given: _Given, current: _Map, residual: Residual | None, *, sky_taken: bool
     ) -> messages.Cube:
-        more: dict[str, Any] = {"notes": [self.night.problem] if self.night is not None and self.night.problem else []}
+        problem = self.night.problem if self.night is not None else ""
+        more: dict[str, Any] = {"notes": [*([problem] if problem else []), *current.notes]}
         white, _ = white_light(cube)
         faint = night_sky.faint_spaxels(white)
         sky = night_sky.sky_of(cube, faint) if faint.any() else None
@@ -280,6 +290,17 @@ class CubeStage:
         number = self._sequences[kind]
         self._sequences[kind] += 1
         return number
+
+
+def _read_scan(scan: Chosen) -> tuple[LensletScan | None, str]:
+    """Return the measured profiles that were chosen; None, and why, where they cannot be used."""
+    if scan.reference is None:
+        return None, ""
+    try:
+        return read_scan(scan.reference.path), ""
+    except (RtcalError, StreamsError) as error:
+        log.warning("%s", error)
+        return None, str(error)[:1000]
 
 
 def _is_spectral(setup: dict[str, Any]) -> bool:

@@ -18,7 +18,7 @@ from streams.simulator.detector import Detector
 from streams.simulator.faults import Faults
 from streams.simulator.guiding import guide_window
 from streams.simulator.scene import Scene
-from streams.simulator.settings import Kind, SimulatorSettings
+from streams.simulator.settings import SCAN_STEPS, Kind, SimulatorSettings
 from streams.simulator.setup import INSTRUMENT, exposure_id, setup_keys
 from streams.simulator.truth import TruthRecorder, TruthSink
 from streams.windows import WINDOWS, listed
@@ -34,6 +34,7 @@ class _Exposure:
     id: str
     kind: Kind
     start_ns: int
+    step: int
     setup: dict[str, str | int | float | bool]
 
 
@@ -82,21 +83,22 @@ class DetectorStream:
         """Yield every message of the sequence; reads are made when they are asked for."""
         settings = self._settings
         numbers = range(settings.exposures) if settings.exposures else itertools.count()
-        last = None
+        last, scans = None, itertools.count()
         for number, kind in zip(numbers, itertools.cycle(settings.sequence), strict=False):
             start_ns = self.late_ns + number * settings.exposure_ns
             name = exposure_id(settings, self._name, kind, number + 1)
             setup = setup_keys(settings, self._name, kind, self._epoch_ns + start_ns)
             if self.window is not None:
                 setup[WINDOWS] = listed([self.window])
-            last = _Exposure(name, kind, start_ns, setup)
+            step = next(scans) % SCAN_STEPS if kind == "scan" else 0
+            last = _Exposure(name, kind, start_ns, step, setup)
             yield from self._expose(last)
         if last:
             yield self._event("ObserveEnd", last, last.start_ns + settings.exposure_ns)
 
     def _expose(self, exposure: _Exposure) -> Iterator[Due]:
         settings = self._settings
-        rate_e_per_s = self._scene.rate(self._name, exposure.kind)
+        rate_e_per_s = self._scene.rate(self._name, exposure.kind, step=exposure.step)
         recorder = TruthRecorder(settings, rate_e_per_s) if self._on_truth else None
         yield self._event("PrepareStart", exposure, exposure.start_ns)
         yield self._event("ExposureStart", exposure, exposure.start_ns)

@@ -13,6 +13,9 @@ from numba import njit
 
 kernel = njit(cache=True, nogil=True, error_model="numpy")
 
+WING_WIDTH, WING_SHIFT = 2.5, 0.3
+"""Of the wings of a lenslet's light, in sigmas of its core."""
+
 
 @kernel
 def _integrate_row(charge_e, rate_e_per_s, normal, seconds, full_well_e):
@@ -159,7 +162,14 @@ def draw_lines(spectrum, places, areas, sigma):
 
 
 @kernel
-def draw_trace(light, x0, y0, tilt, sigma, rows, spectrum):
+def _part(y, centre, sigma):
+    """Return the part of a Gaussian in a row."""
+    scale = 1.0 / (math.sqrt(2.0) * sigma)
+    return 0.5 * (math.erf((y + 0.5 - centre) * scale) - math.erf((y - 0.5 - centre) * scale))
+
+
+@kernel
+def draw_trace(light, x0, y0, tilt, sigma, rows, wings, spectrum):
     """Add a spectrum to a detector image along a tilted line.
 
     Parameters
@@ -172,18 +182,21 @@ def draw_trace(light, x0, y0, tilt, sigma, rows, spectrum):
         Width of the light across [px]; 0 spreads it evenly over `rows` rows.
     rows
         See sigma.
+    wings
+        Part of the light in a second Gaussian, WING_WIDTH times as wide and WING_SHIFT sigmas higher up.
     spectrum
         Float64, (t,): light of each column.
     """
-    reach = 5.0 * sigma if sigma > 0.0 else 0.5 * rows
-    scale = 1.0 / (math.sqrt(2.0) * sigma) if sigma > 0.0 else 0.0
+    reach = (5.0 if wings == 0.0 else 8.0) * sigma if sigma > 0.0 else 0.5 * rows
     for t in range(spectrum.size):
         centre = y0 + tilt * t
         first = max(0, math.floor(centre - reach + 0.5))
         last = min(light.shape[0] - 1, math.floor(centre + reach + 0.5))
         for y in range(first, last + 1):
             if sigma > 0.0:
-                share = 0.5 * (math.erf((y + 0.5 - centre) * scale) - math.erf((y - 0.5 - centre) * scale))
+                share = (1.0 - wings) * _part(y, centre, sigma)
+                if wings > 0.0:
+                    share += wings * _part(y, centre + WING_SHIFT * sigma, WING_WIDTH * sigma)
             else:
                 share = max(0.0, min(y + 0.5, centre + reach) - max(y - 0.5, centre - reach)) / rows
             light[y, x0 + t] += np.float32(share * spectrum[t])

@@ -45,18 +45,18 @@ class Scene:
             for kind in set(settings.sequence):
                 self._rates[name, kind, None] = self._make_rate(name, kind, None)
 
-    def light(self, detector: str, kind: Kind, optics: Optics | None = None) -> NDArray[np.float32]:
+    def light(self, detector: str, kind: Kind, optics: Optics | None = None, step: int = 0) -> NDArray[np.float32]:
         """Return the light that falls on a detector [e-/s], before its response, float32, (y, x).
 
-        `optics` is what makes stars where it is not as the settings say.
+        `step` is the mask's place in a scan; `optics` is what makes stars where it is not as the settings say.
         """
         settings = self._settings
-        if kind == "dark" or (kind == "arc" and detector != "IFS"):
+        if kind == "dark" or (kind in ("arc", "scan") and detector != "IFS"):
             return np.zeros((settings.size, settings.size), np.float32)
         if kind == "flat":
             return np.full((settings.size, settings.size), settings.flat_e_per_s, np.float32)
         if detector == "IFS":
-            return spectra_light(self.traces, settings, kind)
+            return spectra_light(self.traces, settings, kind, step)
         if kind == "sky":
             return np.full((settings.size, settings.size), settings.sky_e_per_s, np.float32)
         psf = self._psf
@@ -64,8 +64,10 @@ class Scene:
             psf = make_psf(self._band_um, optics.wavefront_error_nm, optics.r0_m, optics.jitter_mas)
         return star_light(self.stars[detector], psf, settings.size) + np.float32(settings.sky_e_per_s)
 
-    def rate(self, detector: str, kind: Kind, optics: Optics | None = None) -> NDArray[np.float32]:
-        """Return the rate of each pixel, response and dark current included [e-/s], read-only."""
+    def rate(self, detector: str, kind: Kind, optics: Optics | None = None, step: int = 0) -> NDArray[np.float32]:
+        """Return the rate of each pixel, response and dark current included [e-/s], read-only; as `light`."""
+        if step:
+            return self._make_rate(detector, kind, optics, step)
         known = self._rates.get((detector, kind, optics))
         if known is None:
             known = self._make_rate(detector, kind, optics)
@@ -73,8 +75,8 @@ class Scene:
                 self._rates[detector, kind, optics] = known
         return known
 
-    def _make_rate(self, detector: str, kind: Kind, optics: Optics | None) -> NDArray[np.float32]:
+    def _make_rate(self, detector: str, kind: Kind, optics: Optics | None, step: int = 0) -> NDArray[np.float32]:
         chip = self.chips[detector]
-        rate = self.light(detector, kind, optics) * chip.flat + chip.dark_e_per_s
+        rate = self.light(detector, kind, optics, step) * chip.flat + chip.dark_e_per_s
         rate.setflags(write=False)
         return rate

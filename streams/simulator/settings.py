@@ -7,8 +7,10 @@ from msgspec import Meta, Struct
 from streams.messages import Name
 from streams.simulator.faults import Fault
 
-Kind = Literal["science", "sky", "dark", "flat", "arc"]
-"""What an exposure looks at: the field, a blank patch beside it, a closed shutter, an even lamp, or arc lamps."""
+Kind = Literal["science", "sky", "dark", "flat", "arc", "scan"]
+"""What an exposure looks at: the field, a blank patch beside it, a closed shutter, an even lamp, arc lamps, or the lamp
+through a mask that leaves every fifth spectrum open, the next ones in each exposure."""
+SCAN_STEPS = 5
 IfsMode = Literal["slicer", "slicer_half", "lenslet", "lenslet_112", "lenslet_16"]
 Reference = Literal["DARK", "DQ", "FLAT", "SKY", "ARC", "BIAS", "SATURATION", "NONLINCOEFF"]
 """A type of reference that the simulator writes, by CRDS's name."""
@@ -40,6 +42,7 @@ class SimulatorSettings(Struct, frozen=True, forbid_unknown_fields=True):
     arc_e_per_s: NotNegative
     lamps: Annotated[list[Literal["Ar", "Ne", "Kr", "Xe"]], Meta(min_length=1, max_length=4)]
     ifs_mode: IfsMode
+    lenslet_wings: Fraction
     stars_per_mpx: NotNegative
     brightest_e_per_s: AboveZero
     faintest_e_per_s: AboveZero

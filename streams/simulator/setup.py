@@ -6,8 +6,17 @@ from streams.simulator.settings import Kind, SimulatorSettings
 from streams.simulator.spectra import MODES, RESOLVING_POWER
 
 INSTRUMENT = "IRIS"
-TYPES: dict[Kind, str] = {"science": "SCI", "sky": "SKY", "dark": "DRK", "flat": "FFD", "arc": "ARC"}
+TYPES: dict[Kind, str] = {"science": "SCI", "sky": "SKY", "dark": "DRK", "flat": "FFD", "arc": "ARC", "scan": "CAL"}
 """Exposure types as in the names of exposures; the same words are the values of EXPTYPE."""
+
+OBJECTS: dict[Kind, str] = {
+    "science": "cluster",
+    "sky": "blank field",
+    "dark": "dark",
+    "flat": "lamp",
+    "arc": "arc lamps",
+    "scan": "lenslet scan",
+}
 
 
 def detector_keyword(detector: str) -> str:
@@ -51,9 +60,7 @@ def setup_keys(
         | {
             "EXPTYPE": TYPES[kind],
             "OBS_ID": settings.observation,
-            "OBJECT": {"science": "cluster", "sky": "blank field", "dark": "dark", "flat": "lamp", "arc": "arc lamps"}[
-                kind
-            ],
+            "OBJECT": OBJECTS[kind],
             "FILTWAVE": round((low_um + high_um) / 2, 4),
             "DATE-OBS": date,
             "TIME-OBS": time,

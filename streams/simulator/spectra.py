@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from streams.lamps import lamp_table, oh_table
 from streams.simulator import kernels
 from streams.simulator.instrument import REFERENCE_BORDER
-from streams.simulator.settings import IfsMode, Kind, SimulatorSettings
+from streams.simulator.settings import SCAN_STEPS, IfsMode, Kind, SimulatorSettings
 
 RESOLVING_POWER = 4000
 _TILT = 0.002
@@ -162,16 +162,21 @@ def _lenslet_field(most: tuple[int, int], room: int) -> tuple[int, int]:
     return max(1, int(most[0] * share)), max(1, int(most[1] * share))
 
 
-def spectra_light(traces: Traces, settings: SimulatorSettings, kind: Kind) -> NDArray[np.float32]:
-    """Return the light on the IFS detector [e-/s], float32, (size, size); no source for kinds `sky` and `arc`."""
+def spectra_light(traces: Traces, settings: SimulatorSettings, kind: Kind, step: int = 0) -> NDArray[np.float32]:
+    """Return the light on the IFS detector [e-/s], float32, (size, size); sources for the kind `science` alone.
+
+    `step` says which spectra the mask of a scan leaves open: each SCAN_STEPS-th from this one on.
+    """
     light = np.zeros((settings.size, settings.size), np.float32)
     parts = _source(traces, settings) if kind == "science" else None
-    lines = _lamp_lines(settings) if kind == "arc" else _sky_lines(settings)
-    level = 0.0 if kind == "arc" else settings.sky_e_per_s * _SKY_CONTINUUM
+    lines = [] if kind == "scan" else _lamp_lines(settings) if kind == "arc" else _sky_lines(settings)
+    levels: dict[Kind, float] = {"arc": 0.0, "scan": settings.flat_e_per_s}
+    level = levels.get(kind, settings.sky_e_per_s * _SKY_CONTINUUM)
     t = np.arange(traces.length_px)
     slope = 1 + 0.3 * (t / traces.length_px - 0.5)
     wavelengths, areas = np.array([one[0] for one in lines]), np.array([one[1] for one in lines])
-    for index in range(traces.x0_px.size):
+    wings = settings.lenslet_wings
+    for index in range(step, traces.x0_px.size, SCAN_STEPS) if kind == "scan" else range(traces.x0_px.size):
         own_um = traces.wavelengths(index)
         spectrum = np.full(traces.length_px, level)
         kernels.draw_lines(spectrum, np.interp(wavelengths, own_um, t, -99.0, -99.0), areas, _LINE_SIGMA_PX)
@@ -180,8 +185,9 @@ def spectra_light(traces: Traces, settings: SimulatorSettings, kind: Kind) -> ND
             places = np.interp(parts.line_um[index], own_um, t, -99.0, -99.0)
             kernels.draw_lines(spectrum, places, parts.line_area[index], _LINE_SIGMA_PX)
         kernels.draw_trace(
-            light, int(traces.x0_px[index]), traces.y0_px[index], traces.tilt, traces.sigma_px, traces.rows_px, spectrum
-        )
+            light, int(traces.x0_px[index]), traces.y0_px[index], traces.tilt, traces.sigma_px, traces.rows_px, wings,
+            spectrum,
+        )  # fmt: skip
     return light
 
 

@@ -35,6 +35,7 @@ def test_rules_choose_and_files_are_applied(tmp_path: Path) -> None:
         ("sky", "NA"),
         ("flat", "OK"),
         ("arc", "NA"),
+        ("lensletscan", "NA"),
         ("adc", "MISSING"),
     ]
     assert isinstance(chosen.dark.reference, Dark)

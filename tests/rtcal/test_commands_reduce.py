@@ -39,7 +39,7 @@ def test_a_ramp_as_a_process_becomes_a_frame_and_the_answer_is_json(tmp_path):
                 "reads_excluded": 0,
                 "references": dict.fromkeys([*FRAME_TYPES, "instrument", "nfiraos", "pointing"], "MISSING")
                 | {"environment": "DEFAULT"}
-                | dict.fromkeys(("dark", "badpix", "sky", "flat", "arc"), "NA"),
+                | dict.fromkeys(("dark", "badpix", "sky", "flat", "arc", "lensletscan"), "NA"),
             }
         ],
         "counters": {"delivered": 5, "events": 1, "exposures": 1, "frames": 1, "ramps": 1, "reads_used": 5}

@@ -113,12 +113,13 @@ def test_overlapping_spectra_are_separated_to_the_least_squares_solution():
     variance = rng.uniform(1, 2, (24, 18)).astype(np.float32)
     dq = np.zeros(data.shape, np.uint32)
     args = (data, variance, dq, np.uint32(1), COLUMN, first, share)
-    flux, other = np.empty(first.shape, np.float32), np.empty(first.shape, np.float32)
+    flux, model = np.empty(first.shape, np.float32), np.empty(data.shape, np.float32)
+    before = np.zeros_like(flux)
     kernel.extract(*args, np.full(2, 2 * half), True, 0, 2, flux, np.empty_like(flux), np.empty(first.shape, np.uint32))
-    near = np.array([[1, -1], [0, -1]])
     for _ in range(12):
-        kernel.separate(*args, near, 0, 2, flux, other)
-        flux, other = other, flux
+        for low, high in ((0, 7), (7, 18)):
+            kernel.render(flux, COLUMN, first, share, low, high, model)
+        kernel.correct(*args, model, 1.0, 1.0, 0, 2, flux, before)
     for x in range(2, 14):
         t = x - COLUMN
         columns = np.zeros((24, 2))

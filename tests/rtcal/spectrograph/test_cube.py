@@ -12,7 +12,7 @@ from streams.simulator import kernels as drawing
 from tests.rtcal.spectrograph.fields import field, light, planes, table_of, true_arc
 
 
-def star_image(traces, size, y, x, flux, sigma=1.3):
+def star_image(traces, size, y, x, flux, sigma=1.3, wings=0.0):
     """A point source of even spectrum, alone on the detector; spaxels hold its light at their centres."""
     image = np.zeros((size, size), np.float32)
     for i in range(traces.ix.size):
@@ -20,7 +20,14 @@ def star_image(traces, size, y, x, flux, sigma=1.3):
         if share > 1e-6:
             spectrum = np.full(traces.length_px, flux * share)
             drawing.draw_trace(
-                image, int(traces.x0_px[i]), traces.y0_px[i], traces.tilt, traces.sigma_px, traces.rows_px, spectrum
+                image,
+                int(traces.x0_px[i]),
+                traces.y0_px[i],
+                traces.tilt,
+                traces.sigma_px,
+                traces.rows_px,
+                wings,
+                spectrum,
             )
     return image
 

@@ -9,11 +9,11 @@ from rtcal.spectrograph.arcfile import read_arc
 from rtcal.spectrograph.nightarcs import NightArcs, range_of
 from streams.clock import NS
 from streams.messages import Cube, Frame
-from tests.fakes import FakeClock
+from tests.fakes import FakeClock, FixedReferences
 from tests.rtcal.spectrograph.fields import write_true_arc
 from tests.rtcal.spectrograph.test_stage import SIZE, configured, products, simulate
 
-NONE = Chosen("arc", "MISSING", None, None, "none")
+NONE = FixedReferences().select()
 WAIT_S = 240.0
 
 
@@ -55,9 +55,9 @@ def test_an_arc_exposure_becomes_the_reference_that_science_uses(tmp_path, night
     assert abs(cube.header.oh_offset_px) < 0.2
     # Another run of the daemon takes it up; an exposure before it does not.
     again = NightArcs(tmp_path / "arcs", [])
-    assert again.best(science.header.setup, science.header.first_read_ns, NONE).path == solved
-    assert again.best(science.header.setup, arc_frame.header.first_read_ns - 2 * NS, NONE) is None
-    assert again.best({**science.header.setup, "GRATING": "other"}, science.header.first_read_ns, NONE) is None
+    assert again.best(science.header.setup, science.header.first_read_ns, NONE.arc).path == solved
+    assert again.best(science.header.setup, arc_frame.header.first_read_ns - 2 * NS, NONE.arc) is None
+    assert again.best({**science.header.setup, "GRATING": "other"}, science.header.first_read_ns, NONE.arc) is None
     again.close()
 
 

@@ -41,8 +41,9 @@ def simulate(sequence=("science",), mode="slicer", **changes):
     return Simulator(settings, FakeClock()), traces
 
 
-def configured(arc=None, **spectrograph):
-    override = NOTHING | ({"arc": str(arc)} if arc else {})
+def configured(arc=None, lensletscan=None, **spectrograph):
+    given = {"arc": arc, "lensletscan": lensletscan}
+    override = NOTHING | {reftype: str(path) for reftype, path in given.items() if path}
     return settings_file.load(None, Settings, {"refcache": {"override": override}, "spectrograph": spectrograph})
 
 
@@ -173,14 +174,14 @@ def test_the_corrector_s_residual_moves_slices(tmp_path):
     store = ReferenceStore(settings.refcache, settings.calibration.stale_s)
     store.preload()
     (frame,) = [one for one in products(simulator, configured())[0] if isinstance(one, Frame)]
-    arc = store.open(dict(frame.header.setup), frame.data.shape, "utr", frame.header.first_read_ns).select().arc
+    chosen = store.open(dict(frame.header.setup), frame.data.shape, "utr", frame.header.first_read_ns).select()
     curve = {"wavelength_um": [1.4, 1.9], "weight": [0.5, 0.5], "x_mas": [-30.0, 30.0], "y_mas": [0.0, 0.0]}
     adc = AdcResidual(status="OK", atmosphere="TCS", air="OK", **curve)
     moved_frame = Frame(msgspec.structs.replace(frame.header, adc=adc), *(getattr(frame, n) for n in Frame.DTYPES))
-    plain = list(cube_stage(settings, FakeClock()).products(frame, arc))[-1]
-    moved = list(cube_stage(settings, FakeClock()).products(moved_frame, arc))[-1]
+    plain = list(cube_stage(settings, FakeClock()).products(frame, chosen))[-1]
+    moved = list(cube_stage(settings, FakeClock()).products(moved_frame, chosen))[-1]
     off = configured(tmp_path / "arc.fits", adc_shift=False)
-    left = list(cube_stage(off, FakeClock()).products(moved_frame, arc))[-1]
+    left = list(cube_stage(off, FakeClock()).products(moved_frame, chosen))[-1]
     assert (plain.header.adc_shift_max, left.header.adc_shift_max) == (None, None)
     np.testing.assert_array_equal(plain.data, left.data)
     # 60 mas over 0.5 um, of which the cube's band sees 0.3: +-0.7 spaxels of 25 mas.
