@@ -1,7 +1,7 @@
 """What the commands share: options, the configuration with them applied, and messages to the user."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -15,6 +15,7 @@ from rtcal.config import Mode, Settings
 from rtcal.errors import UsageError
 from streams import settings as settings_file
 from streams.messages import Provenance
+from streams.ordering import IRREGULARITIES
 from streams.playback import RecordingReader
 
 MODES = ("auto", *get_args(Mode))
@@ -87,6 +88,12 @@ def _parse_override(text: str) -> tuple[str, str]:
 def doubtful(references: Sequence[Provenance]) -> list[Provenance]:
     """Return the references of a frame that a person should be told of; not optional ones of which there is none."""
     return [one for one in references if one.status not in ("OK", "NA") and not is_absent(one)]
+
+
+def irregularities(counters: Mapping[str, int]) -> str:
+    """Say how many reads of a detector were lost, late, twice there, incomplete or refused; "" for none."""
+    told = {name: n for name, n in counters.items() if name in IRREGULARITIES or name.startswith("rejected_")}
+    return ", ".join(f"{name} {n}" for name, n in sorted(told.items()) if n)
 
 
 def is_absent(reference: Provenance) -> bool:

@@ -17,6 +17,7 @@ from rtcal.commands.common import (
     OverrideOption,
     VerboseOption,
     doubtful,
+    irregularities,
     load_settings,
     progress_bar,
     say,
@@ -31,7 +32,6 @@ from rtcal.writer import write_product
 from streams.clock import SystemClock
 from streams.fits_reads import FitsSource
 from streams.messages import Cube, Frame, Spectrum
-from streams.ordering import IRREGULARITIES
 from streams.playback import RecordingSource
 from streams.sources import Source
 
@@ -108,9 +108,8 @@ def reduce(
         counters = dict(sorted((source.counters + reducer.counters).items()))
         if isinstance(source, RecordingSource):
             say_gaps(source.reader)
-    irregular = [f"{name} {count}" for name, count in counters.items() if count and _is_irregular(name)]
-    if irregular:
-        say(f"reads that were not in order: {', '.join(irregular)}")
+    if irregular := irregularities(counters):
+        say(f"reads that were not in order: {irregular}")
     if as_json:
         answer = {"frames": written, "counters": counters} | ({"spectra": made} if made else {})
         json.dump(answer, sys.stdout, indent=1)
@@ -120,10 +119,6 @@ def reduce(
             "; [products] every_ramp = true writes the frames of unfinished exposures" if "frames" in counters else ""
         )
         raise RtcalError(f"no frame came out{hint}; counters: {counters}")
-
-
-def _is_irregular(name: str) -> bool:
-    return name.startswith("rejected_") or (name in IRREGULARITIES)
 
 
 def _write(frame: Frame, out: Path) -> dict[str, object]:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rtcal.commands.common import ConfigOption, JsonOption, is_absent, load_settings
+from rtcal.commands.common import ConfigOption, JsonOption, irregularities, is_absent, load_settings
 from rtcal.errors import RtcalError
 from streams import wire
 from streams.clock import NS, Clock, SystemClock
@@ -80,6 +80,9 @@ def show(header: StatusHeader, console: Console) -> None:
     console.print(_text(_counts(header.counters) or "nothing received yet"))
     if header.detectors:
         console.print(_table(header.detectors))
+    for name, detector in sorted(header.detectors.items()):
+        if irregular := irregularities(detector.counters):
+            console.print(_text(f"! {name}: {irregular}"))
     for problem in header.problems:
         console.print(_text(f"! {problem}"))
 

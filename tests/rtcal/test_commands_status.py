@@ -57,8 +57,17 @@ def test_a_person_sees_state_counters_detectors_and_problems(command):
         "received 15, rejected_parts 1",
         "detector exposure ramp read queued latency lost references",
         "IMG1 2031A-001-001-IRIS-IMG1-SCI0-0001 2 5/10 1 0.125 s 0 DARK OK, SKY MISSING",
+        "! IMG1: lost 1",
         "! no flat for FILTER=H",
     ]
+
+
+def test_reads_that_were_refused_are_told_by_cause(command):
+    detector = SAMPLES["status"].header.detectors["IMG1"]
+    counted = replace(detector, counters={"reads_used": 9, "rejected_bad_time": 2, "duplicates": 1, "late": 0})
+    with publishing(heartbeat(detectors={"IMG1": counted})) as endpoint:
+        _, out, _ = command("status", "--previews", endpoint)
+    assert "! IMG1: duplicates 1, rejected_bad_time 2" in out.splitlines()
 
 
 def test_a_program_reads_the_whole_header_as_json(command):
