@@ -100,7 +100,10 @@ class ReferenceSet:
         return replace(self, types={**self.types, **left})
 
     def keeping(self, opening: "ReferenceSet") -> "ReferenceSet":
-        """Return the set with the types that work on reads as they were when the exposure began."""
+        """Return the set with the types that work on reads as they were when the exposure began.
+
+        Those that were still being loaded then stay out of it, and say so.
+        """
         kept = {name: _settled(one) for name, one in opening.types.items() if REFTYPES[name].on_reads}
         return replace(self, types={**self.types, **kept})
 
@@ -142,9 +145,12 @@ def loading(reftype: str, name: str) -> Chosen:
     return Chosen(reftype, "MISSING", None, None, "is being loaded", name, loading=True)
 
 
+TOO_LATE = "was being loaded when the reads began; not applied to this exposure"
+
+
 def _settled(chosen: Chosen) -> Chosen:
     """Return a choice that cannot become better any more."""
-    return replace(chosen, loading=False, note="was being loaded when the reads began") if chosen.loading else chosen
+    return replace(chosen, loading=False, note=TOO_LATE) if chosen.loading else chosen
 
 
 def not_applicable(reftype: str, note: str) -> Chosen:

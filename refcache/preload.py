@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 Progress = Callable[[int, int, str], None]
 """Called with how many files are done, how many there are, and the name of the next."""
 
+UNKNOWN_SHAPE = (0, 0)
+"""Of exposures that are announced: files are loaded all the same."""
 NO_CACHE = "no CRDS cache configured"
 _RECENT = 64
 _CHANGING = frozenset(("DATE-OBS", "TIME-OBS", "OBS_ID", "EXP_NO", "OBJECT"))
@@ -96,13 +98,15 @@ class ReferenceStore:
         """End the threads that load; what waits for them is given up."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def preload(self, progress: Progress | None = None) -> list[str]:
+    def preload(self, progress: Progress | None = None, now_ns: int | None = None) -> list[str]:
         """Load the overrides and all references that the rules name for the instrument and that are on disk.
 
         Parameters
         ----------
         progress
             Told before each file.
+        now_ns
+            TAI of the exposures to come [ns]: what the setups that are expected (`expect`) will need comes first.
 
         Returns
         -------
@@ -117,6 +121,8 @@ class ReferenceStore:
         if absent:
             names = ", ".join(path.name for path in absent[:3]) + (", ..." if len(absent) > 3 else "")
             problems.append(f"{len(absent)} of {len(named)} references are not in {absent[0].parent}: {names}")
+        if now_ns is not None:
+            self._load_expected(now_ns)
         work = overrides + self._that_fit(present, problems)
         results = [self._pool.submit(self._problem_with, (path, reftype, None)) for reftype, path in work]
         for done, ((_, path), result) in enumerate(zip(work, results, strict=True)):
@@ -124,6 +130,17 @@ class ReferenceStore:
                 progress(done, len(work), path.name)
             problems += result.result()
         return problems
+
+    def _load_expected(self, now_ns: int) -> None:
+        """Load what the expected setups will need; what is wrong with a file is told when all are looked at."""
+        exposures = [exposure_of(setup, UNKNOWN_SHAPE, "utr", now_ns) for setup in self._settings.expect]
+        asked = [
+            self._pool.submit(self.current.choose, reftype, exposure, self._holding.get)
+            for exposure in exposures
+            for reftype in FRAME_TYPES
+        ]
+        for one in asked:
+            one.result()
 
     def select(
         self, setup: Mapping[str, SetupValue], shape: tuple[int, int], mode: Mode, exposure_time_ns: int
@@ -256,9 +273,12 @@ class ReferenceStore:
         return []
 
     def _that_fit(self, named: Iterable[tuple[str, Path]], problems: list[str]) -> list[tuple[str, Path]]:
-        """Return the files that fit into memory together."""
+        """Return the files that are not in memory yet and fit into it together."""
+        held = {reference.path for reference in self._holding.held()}
         left, fitting = self._settings.memory_mb * MIB - self._holding.nbytes, []
         for reftype, path in named:
+            if path in held:
+                continue
             left -= path.stat().st_size
             if left < 0:
                 problems.append(f"{path.name} is not loaded yet: memory_mb = {self._settings.memory_mb} is reached")

@@ -33,6 +33,8 @@ class RefcacheSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         How many files are loaded at the same time.
     watch_s
         Time between two looks for a newer context and for files that changed [s]; 0: never.
+    expect
+        Setups whose references are loaded before all others when the daemon starts.
     override
         File, or `N/A`, by reftype: taken instead of what the rules choose.
     announce
@@ -52,6 +54,7 @@ class RefcacheSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     memory_mb: Annotated[int, Meta(ge=1)]
     load_threads: Annotated[int, Meta(ge=1, le=32)]
     watch_s: Annotated[float, Meta(ge=0, le=86400)]
+    expect: list[dict[str, str | int | float | bool]]
     override: dict[str, str]
     announce: dict[str, str]
     aliases: dict[str, str]

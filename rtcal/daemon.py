@@ -17,6 +17,7 @@ from typing import Literal
 
 import rtcal
 from refcache import ReferenceStore, Watcher
+from refcache.preload import UNKNOWN_SHAPE
 from rtcal.announcements import Announcements
 from rtcal.bands import Bands
 from rtcal.binned import binned_frame
@@ -40,10 +41,12 @@ from streams.messages import (
     Message,
     Observe,
     Read,
+    Scalar,
     Spectrum,
     Status,
     StatusHeader,
     Telemetry,
+    TelemetryHeader,
 )
 from streams.sinks import Sink, ZmqSink
 from streams.sources import Source
@@ -67,7 +70,6 @@ LEAST_STOP_S = 0.1
 SILENT_S = 30.0
 """Telemetry that has come and then stays away for so long is a problem to tell."""
 MAX_NAME = 64
-UNKNOWN_SHAPE = (0, 0)
 
 
 class Daemon:
@@ -117,6 +119,8 @@ class Daemon:
         self._clock = clock
         self._bands = Bands(settings.daemon.threads)
         self._announcements = Announcements(settings.refcache.announce)
+        self._announced: dict[str, Scalar] = {}
+        """What telemetry has told of the setup to come."""
         self._telemetry = make_history(settings.telemetry, load_keys(settings.telemetry.keys))
         Monitor(settings, self._telemetry)  # a rule that cannot be read is said at the start
         self._telemetry_heard_s: float | None = None
@@ -196,6 +200,7 @@ class Daemon:
             self._telemetry_heard_s = self._clock.monotonic_s()
             # The rest stays out of the workers' queues: a thousand events must not cost a read.
             if self._announcements.concerns(message.header):
+                self._announce_change(message.header)
                 self._send(self._router.route(message))
         elif isinstance(message, Observe):
             self.counters["events"] += 1
@@ -222,6 +227,15 @@ class Daemon:
             setup = {"INSTRUME": header.instrument, "DETECTOR": header.detector, **header.setup}
             mode = self._settings.ramp.mode_of(header)
             self._references.prepare(setup, UNKNOWN_SHAPE, mode, header.time_ns, lambda _: None)
+
+    def _announce_change(self, header: TelemetryHeader) -> None:
+        """Have the references loaded for the detectors that are expected and have not read yet, in their new setup."""
+        changes = self._announcements.changes(header)
+        self._announced.update(changes)
+        for expected in self._settings.refcache.expect if changes else ():
+            setup = {"INSTRUME": self._settings.instrument, **expected, **self._announced}
+            if (setup["INSTRUME"], setup.get("DETECTOR")) not in self._workers:
+                self._references.prepare(setup, UNKNOWN_SHAPE, "utr", header.time_ns, lambda _: None)
 
     def _worker(self, key: Key) -> Worker:
         if key not in self._workers:
@@ -334,7 +348,7 @@ def serve(settings: Settings, clock: Clock, stop: threading.Event, say: Callable
         compile_kernels(settings.calibration, bands)
     say(f"kernels compiled in {time.perf_counter() - began:.1f} s")
     references = ReferenceStore(settings.refcache, settings.calibration.stale_s, wait=False)
-    problems = references.preload()
+    problems = references.preload(now_ns=clock.tai_ns())
     for problem in problems:
         say(f"references: {problem}")
     say(f"references: context {references.crds_context or 'none'}")

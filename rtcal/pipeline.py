@@ -360,6 +360,7 @@ class Pipeline:
             self._desk.begin(header)
         ready, self._prepared = self._prepared or self._calibration, None
         references = self._chosen(self._choice, header.time_ns)
+        references = references.keeping(references)  # what is late for the reads is late for all of the exposure
         self._calibration = Calibration.build(references, shape, detector.reference_border, ready)
         self._buffers = Buffers.fit_for(read, self._buffers, self._stock)
         plan = self._plan(mode, self._calibration.measured(detector), read)

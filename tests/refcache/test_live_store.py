@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from refcache import Dark, ReferenceSet, ReferenceStore, Watcher, load_reference
+from refcache.chosen import TOO_LATE
 from refcache.holding import Holding
 from refcache.references import Reference
 from tests.crds_cache import SHAPE, STALE_S, rmap_text, settings, write_cache, write_reference
@@ -96,7 +97,7 @@ def test_what_works_on_reads_stays_as_the_exposure_began(tmp_path: Path) -> None
     wait_for_files(store)
     frame = choice.select().keeping(opening)
     assert frame.dark.reference is not None
-    assert (frame.bias.reference, frame.bias.note) == (None, "was being loaded when the reads began")
+    assert (frame.bias.reference, frame.bias.note) == (None, TOO_LATE)
     assert not frame.loading
 
 

@@ -317,6 +317,9 @@ def test_memory_is_bounded_and_the_least_recently_used_goes_first(tmp_path: Path
     chooser = store(tmp_path, memory_mb=1)
     problems = chooser.preload()
     assert problems == ["dark_1.fits is not loaded yet: memory_mb = 1 is reached"]
+    first = store(tmp_path, memory_mb=1, expect=[SETUP])
+    assert first.preload(now_ns=NOON - 2 * HOUR) == ["dark_2.fits is not loaded yet: memory_mb = 1 is reached"]
+    assert "dark_1.fits" in {reference.name for reference in first.held()}
     late, early = chooser.select(SETUP, shape, "utr", NOON), chooser.select(SETUP, shape, "utr", NOON - 2 * HOUR)
     assert (late.dark.name, early.dark.name) == ("dark_2.fits", "dark_1.fits")
     assert early.dark.reference is not None  # on demand, in the place of the other

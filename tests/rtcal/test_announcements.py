@@ -8,11 +8,13 @@ import pytest
 
 from refcache import ReferenceStore, load_reference
 from rtcal.announcements import Announcements
+from rtcal.daemon import Daemon
 from rtcal.pipeline import Pipeline
 from streams.messages import Frame, Observe, ObserveHeader, Telemetry, TelemetryHeader
 from tests.crds_cache import STALE_S, settings
-from tests.fakes import READ_HEADER, FixedReferences, ramp_reads
+from tests.fakes import READ_HEADER, FakeClock, FixedReferences, ListSink, ListSource, ramp_reads
 from tests.refcache_night import cache
+from tests.rigs import settings_with
 
 SHAPE = (6, 8)
 WAIT_S = 30.0
@@ -80,6 +82,19 @@ def test_a_moving_wheel_and_a_prepare_start_are_announced_for_the_known_shape(pi
     for read in reads(exposure_id="E-2"):
         list(pipeline.process(read))
     assert pipeline._prepared is None
+
+
+def test_detectors_that_are_expected_have_their_references_loaded_before_the_first_read():
+    noting, sink = Noting(), ListSink()
+    expect = [{"DETECTOR": "IMG1", "READMODE": "UTR"}, {"DETECTOR": "IMG2"}]
+    tables = {"expect": expect, "announce": {"IRIS.filter.name": "FILTER", "IRIS.filter.scale": "SCALE"}}
+    with ListSource([Telemetry(wheel(name="H")), Telemetry(wheel(name="H", scale=9)), *reads()]) as source:
+        daemon = Daemon(settings_with(refcache=tables), noting, source, sink, sink, FakeClock())
+        for _ in range(3):
+            daemon.step(0.0)
+        first = [(setup["DETECTOR"], setup["FILTER"], setup.get("SCALE"), shape) for setup, shape, _, _ in noting.asked]
+        daemon.run(threading.Event())
+    assert first[:4] == [(name, "H", scale, (0, 0)) for scale in (None, 9) for name in ("IMG1", "IMG2")]
 
 
 def test_reads_do_not_wait_for_references_that_do_not_come(tmp_path, monkeypatch, pipeline_settings, bands, clock):
