@@ -402,8 +402,13 @@ def test_nothing_is_bound_before_kernels_are_compiled_and_references_loaded(monk
 
         return noted
 
+    def problems(_store, **_when):
+        return ["no dark for IMG1"]
+
     monkeypatch.setattr(daemon_module, "compile_kernels", noting("compile", lambda *_: None))
-    monkeypatch.setattr(daemon_module.ReferenceStore, "preload", noting("preload", lambda _, now_ns: ["no dark for IMG1"]))
+    monkeypatch.setattr(
+        daemon_module.ReferenceStore, "preload", noting("preload", lambda _, **_now: ["no dark for IMG1"])
+    )
     monkeypatch.setattr(daemon_module, "ZmqSink", noting("bind", daemon_module.ZmqSink))
     monkeypatch.setattr(daemon_module, "open_reads", noting("connect", daemon_module.open_reads))
     stop, said = threading.Event(), []
