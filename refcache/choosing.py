@@ -157,6 +157,8 @@ class Chooser:
         if self.context is None or self._cache is None:
             return missing(reftype, self._no_context)
         instrument = self._instrument(exposure.setup)
+        if REFTYPES[reftype].on_reads and not self._has_rules(reftype, instrument):
+            return not_applicable(reftype, f"{self.crds_context} has no rules of this type")
         note = ""
         try:
             selection, note = self._select_for_now(reftype, instrument, exposure)
@@ -228,6 +230,12 @@ class Chooser:
     def _ask_rules(self, crds_type: str, values: tuple[tuple[str, SetupValue], ...], past_only: bool) -> Selection:
         assert self.context is not None
         return self.context.select(dict(values), crds_type, past_only=past_only)
+
+    def _has_rules(self, reftype: str, instrument: str) -> bool:
+        """Tell whether the rules name a type, or do not say which types there are."""
+        assert self.context is not None
+        known = self.context.types(instrument)
+        return not known or self._crds_type(reftype, instrument).lower() in known
 
     def _crds_type(self, reftype: str, instrument: str) -> str:
         """Return the first of the configured CRDS types that the rules have, else the first."""

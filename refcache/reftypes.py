@@ -49,6 +49,7 @@ class Reftype:
         Whether rules that do not know the type are nothing to be told of at the start.
     on_reads
         Whether it works on reads, not on the frame: what an exposure began with is what its frame was made with.
+        Where the rules do not know the type it is NA, not MISSING: headers or the configuration stand in for it.
     on_frames
         Whether each frame says what there is of it.
     spectral
