@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from rtcal.config import QualitySettings
 from rtcal.kernels import survey
-from rtcal.quality import band_maxima
+from rtcal.kernels.survey import Rows
 from streams.clock import NS
 from streams.dq import Dq
 from streams.messages import Frame
@@ -67,8 +67,11 @@ class Persistence:
         if shape != self._shape:
             self._past, self._shape = [], shape
 
-    def remember(self, frame: Frame) -> None:
-        """Keep the pixels that were nearly full, the latest frame of an exposure in place of its earlier ones."""
+    def remember(self, frame: Frame, rows: Rows) -> None:
+        """Keep the pixels that were nearly full, the latest frame of an exposure in place of its earlier ones.
+
+        `rows` are what `quality.survey_frame` found.
+        """
         header = frame.header
         self._fit_to(frame.data.shape)
         if not header.ramps or self._settings.persistence_s == 0:
@@ -76,9 +79,8 @@ class Persistence:
         length_s = header.effective_s / header.ramps
         well = header.saturation_dn * header.gain_e_per_dn
         level = np.float32(self._settings.persistence_fraction * well / length_s if length_s > 0 else np.inf)
-        maxima = band_maxima(frame, 0, level)
         found = np.empty(MOST_PIXELS, np.int64)
-        number = survey.find_full(frame.data, frame.dq, np.uint32(Dq.SATURATED), level, maxima, found)
+        number = survey.find_full(frame.data, frame.dq, np.uint32(Dq.SATURATED), level, rows, found)
         pixels = found[: min(number, MOST_PIXELS)].copy()
         charge = frame.data.reshape(-1)[pixels] * np.float32(length_s)
         saturated = frame.dq.reshape(-1)[pixels] & np.uint32(Dq.SATURATED) != 0

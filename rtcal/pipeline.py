@@ -29,7 +29,7 @@ from rtcal.night.kept import Kept
 from rtcal.night.kinds import Kind, fitting, kind_of
 from rtcal.night.night import Night
 from rtcal.persistence import Persistence
-from rtcal.quality import Meter
+from rtcal.quality import Meter, survey_frame
 from rtcal.routing import WindowSeen
 from rtcal.snapshots import complete
 from rtcal.spectrograph.stage import CubeStage
@@ -499,8 +499,9 @@ class Pipeline:
         if self._meter is None or self._persistence is None:
             return frame
         self._glow = self._persistence.flag(frame)
-        quality = self._meter.measure(frame, exposure.channel_noise_e, int(self._glow.size))
-        self._persistence.remember(frame)
+        rows = survey_frame(frame, self._bands)
+        quality = self._meter.measure(frame, rows, exposure.channel_noise_e, int(self._glow.size))
+        self._persistence.remember(frame, rows)
         header = replace(frame.header, quality=quality, published_ns=self._clock.tai_ns())
         return dataclasses.replace(frame, header=header)
 

@@ -1,60 +1,77 @@
 """One look at every pixel of a frame: how many are flagged, which stand out, which were nearly full."""
 
+from typing import NamedTuple
+
 import numpy as np
+from numpy.typing import NDArray
 
 from rtcal.kernels._jit import kernel
-
-BAND = 16
-"""Rows of a band."""
+from rtcal.kernels.planes import BLOCK
 
 
-@kernel
-def count_flags(dq, bits, counts):
-    """Count the pixels that have any of some bits.
+class Rows(NamedTuple):
+    """What the rows of a frame hold, so that few are looked at twice; (y,)."""
 
-    Parameters
-    ----------
-    dq
-        Flags, uint32, (y, x).
-    bits
-        The bits of each count, uint32.
-    counts
-        int64, one for each of `bits`, overwritten.
-    """
-    counts[:] = 0
-    for y in range(dq.shape[0]):
-        for k in range(bits.size):
-            total = 0
-            wanted = bits[k]
-            for x in range(dq.shape[1]):
-                total += np.int64(dq[y, x] & wanted != 0)
-            counts[k] += total
+    highest: NDArray[np.float32]
+    """The highest rate, float32; minus infinity where all are NaN."""
+    highest_good: NDArray[np.float32]
+    """That of the pixels without any of some flags."""
+    flags: NDArray[np.uint32]
+    """The flags of all pixels, put together."""
+    counts: NDArray[np.int64]
+    """(y, bit): how many pixels have each of some flags."""
 
 
 @kernel
-def band_maxima(rate, dq, reject, level, maxima):
-    """Find the highest pixel of each band of `BAND` rows, so that few rows are looked at twice.
+def look_at_rows(y_start, y_stop, rate, dq, reject, counted, rows):
+    """Look at a band of rows.
 
     Parameters
     ----------
-    rate
-        Float32, (y, x); NaN is passed over.
-    dq, reject
-        Flags and the bits of pixels that are passed over.
-    level
-        Below it a pixel counts as not there.
-    maxima
-        Float32, one for each band, overwritten; `level` where nothing stands out.
+    y_start, y_stop
+        The band.
+    rate, dq
+        Float32, (y, x), NaN is passed over; flags, uint32.
+    reject
+        Flags of pixels that are not good, uint32.
+    counted
+        The flags that are counted, uint32, (bit,).
+    rows
+        See `Rows`; those of the band are overwritten.
     """
-    # By columns first: a maximum along a row would wait for itself at every pixel.
-    highest = np.empty(rate.shape[1], np.float32)
-    for band in range(maxima.size):
-        highest[:] = level
-        for y in range(band * BAND, min((band + 1) * BAND, rate.shape[0])):
-            for x in range(rate.shape[1]):
-                value = rate[y, x] if dq[y, x] & reject == 0 else level
-                highest[x] = value if value > highest[x] else highest[x]
-        maxima[band] = highest.max()
+    # By columns: a maximum along a row would wait for itself at every pixel.
+    highest, good = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
+    for y in range(y_start, y_stop):
+        highest[:], good[:] = -np.inf, -np.inf
+        rows.flags[y] = 0
+        rows.counts[y] = 0
+        for block in range(-(-rate.shape[1] // BLOCK)):
+            a, n = np.uint64(block * BLOCK), np.uint64(min(BLOCK, rate.shape[1] - block * BLOCK))
+            flags = _look_at_block(y, a, n, rate, dq, reject, highest, good)
+            rows.flags[y] |= flags
+            for k in range(counted.size):
+                if flags & counted[k] != 0:
+                    rows.counts[y, k] += _count(y, a, n, dq, counted[k])
+        rows.highest[y], rows.highest_good[y] = highest.max(), good.max()
+
+
+@kernel
+def _look_at_block(y, a, n, rate, dq, reject, highest, good):
+    flags = np.uint32(0)
+    for i in range(n):
+        value, own = rate[y, a + i], dq[y, a + i]
+        flags |= own
+        highest[i] = value if value > highest[i] else highest[i]
+        good[i] = value if (value > good[i]) & (own & reject == 0) else good[i]
+    return flags
+
+
+@kernel
+def _count(y, a, n, dq, bit):
+    number = np.uint32(0)
+    for i in range(n):
+        number += np.uint32(dq[y, a + i] & bit != 0)
+    return number
 
 
 @kernel
@@ -67,13 +84,15 @@ def _is_summit(rate, y, x, reach):
 
 
 @kernel
-def find_summits(rate, dq, reject, level, maxima, reach, found):
+def find_summits(rate, dq, reject, level, rows, reach, found):
     """List the pixels above a level that are the highest of their neighbourhood.
 
     Parameters
     ----------
-    rate, dq, reject, level, maxima
-        As in `band_maxima`, its result last.
+    rate, dq, reject, rows
+        As in `look_at_rows`, its result last.
+    level
+        Float32.
     reach
         Half of the neighbourhood's side [px]; no summit is nearer to the edge.
     found
@@ -86,7 +105,7 @@ def find_summits(rate, dq, reject, level, maxima, reach, found):
     """
     number = 0
     for y in range(reach, rate.shape[0] - reach):
-        if maxima[y // BAND] > level:
+        if rows.highest_good[y] > level:
             for x in range(reach, rate.shape[1] - reach):
                 if rate[y, x] > level and dq[y, x] & reject == 0 and _is_summit(rate, y, x, reach):
                     if number < found.shape[0]:
@@ -97,18 +116,15 @@ def find_summits(rate, dq, reject, level, maxima, reach, found):
 
 
 @kernel
-def find_full(rate, dq, saturated, level, maxima, found):
+def find_full(rate, dq, saturated, level, rows, found):
     """List the pixels that are saturated or whose rate is above a level; the flat index of each, int64.
 
-    `maxima` are those of `band_maxima` of all pixels: rows without a saturated pixel or one above the level are
-    skipped. Returns how many there are; those beyond `found` are counted, not listed.
+    Rows that hold neither, by `look_at_rows`, are skipped. Returns how many there are; those beyond `found` are
+    counted, not listed.
     """
     number = 0
     for y in range(rate.shape[0]):
-        some = np.uint32(0)
-        for x in range(rate.shape[1]):
-            some |= dq[y, x]
-        if some & saturated != 0 or maxima[y // BAND] > level:
+        if rows.flags[y] & saturated != 0 or rows.highest[y] > level:
             for x in range(rate.shape[1]):
                 if dq[y, x] & saturated != 0 or rate[y, x] > level:
                     if number < found.size:

@@ -22,7 +22,7 @@ from rtcal.night.kept import Kept, identity_of
 from rtcal.night.kinds import Kind, fitting
 from rtcal.night.night import Night, run_harvest
 from rtcal.night.references import NightReferences
-from rtcal.quality import Meter
+from rtcal.quality import Meter, survey_frame
 from rtcal.snapshots import complete
 from streams.errors import ImageError
 from streams.messages import Frame, FrameHeader, ReadHeader
@@ -350,5 +350,5 @@ class Desk:
         frame = Frame(header, out.rate, out.err, out.dq, out.saturated_from)
         if self._meter is None:
             return frame
-        quality = self._meter.measure(frame, kept.noise_e, int(kept.glow.size))
+        quality = self._meter.measure(frame, survey_frame(frame, self._bands), kept.noise_e, int(kept.glow.size))
         return dataclasses.replace(frame, header=replace(header, quality=quality))

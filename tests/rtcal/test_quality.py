@@ -5,9 +5,10 @@ import pytest
 from astropy.io import fits
 from msgspec.structs import replace
 
+from rtcal.bands import Bands
 from rtcal.persistence import Persistence
 from rtcal.products import write_frame
-from rtcal.quality import Meter, channel_noise_e
+from rtcal.quality import Meter, channel_noise_e, survey_frame
 from rtcal.reduce import meter_of
 from streams import wire
 from streams.clock import NS
@@ -22,6 +23,19 @@ SETTINGS = settings_with()
 METER = meter_of(SETTINGS)
 SIDE = 512
 PLACES = ((120, 130), (380, 140), (260.3, 380.2), (130, 390))
+
+
+def rows_of(frame):
+    with Bands(2) as bands:
+        return survey_frame(frame, bands)
+
+
+def measure(frame, noise_e, persistent=0, meter=METER):
+    return meter.measure(frame, rows_of(frame), noise_e, persistent)
+
+
+def remember(memory, frame):
+    memory.remember(frame, rows_of(frame))
 
 
 def star_frame(strehl=1.0, flux=2e5, sky=30.0, noise=0.3, **header):
@@ -39,7 +53,7 @@ def star_frame(strehl=1.0, flux=2e5, sky=30.0, noise=0.3, **header):
 
 
 def test_model_stars_give_their_width_light_and_sharpness():
-    quality = METER.measure(star_frame(), [])
+    quality = measure(star_frame(), [])
     assert quality.sources == 4
     assert quality.fwhm_mas == pytest.approx(1.029 * METER.optics.diffraction_px({"FILTER": "H"}) * 4.0, rel=0.03)
     assert quality.strehl == pytest.approx(1.0, rel=0.05)
@@ -53,7 +67,7 @@ def test_stars_that_are_saturated_or_struck_are_left_out():
     frame = star_frame()
     frame.dq[130, 120] |= np.uint32(Dq.SATURATED)
     frame.dq[140, 380] |= np.uint32(Dq.JUMP_DET)
-    quality = METER.measure(frame, [])
+    quality = measure(frame, [])
     assert quality.sources == 2
     assert quality.saturated_fraction == pytest.approx(1 / SIDE**2)
     assert quality.jumps == 1
@@ -64,7 +78,7 @@ def test_stars_that_are_saturated_or_struck_are_left_out():
 @pytest.mark.parametrize("shape", [(4, 4), (1, 300), (64, 64)])
 def test_frames_without_a_star_have_no_width_and_raise_nothing(fill, shape):
     frame = make_frame("IMG1", 1, data=np.full(shape, fill))
-    quality = METER.measure(frame, [])
+    quality = measure(frame, [])
     assert (quality.sources, quality.fwhm_mas, quality.strehl) == (0, None, None)
     with_numbers = Frame(replace(frame.header, quality=quality), frame.data, frame.err, frame.dq, frame.saturated_from)
     assert wire.decode([bytes(part) for part in wire.encode(with_numbers)]).header.quality == quality
@@ -72,7 +86,7 @@ def test_frames_without_a_star_have_no_width_and_raise_nothing(fill, shape):
 
 def test_the_fullest_pixel_tells_when_it_will_saturate():
     frame = star_frame(effective_s=7.0, ramps=1, saturation_dn=30_000.0, gain_e_per_dn=3.0)
-    quality = METER.measure(frame, [])
+    quality = measure(frame, [])
     peak = float(frame.data.max())
     assert quality.saturation_s == pytest.approx(90_000 / peak)
     assert quality.peak_fraction == pytest.approx(peak * 8.0 / 90_000)  # eight spacings of a second since the reset
@@ -83,9 +97,9 @@ def test_the_background_limit_is_the_closed_form():
     data = np.random.default_rng(1).normal(110.0, 5.0, (256, 256))
     frame = make_frame("IMG1", 1, data=data, effective_s=0.72 * 9, reads_used=10, ramps=1, read_noise_e=9.0)
     tiny = Frame(frame.header, frame.data, np.full(data.shape, 1e-3, "f4"), frame.dq, frame.saturated_from)
-    assert METER.measure(tiny, []).background_limited_s == pytest.approx(np.sqrt(10 * 81 * 0.72 / 110), rel=0.01)
+    assert measure(tiny, []).background_limited_s == pytest.approx(np.sqrt(10 * 81 * 0.72 / 110), rel=0.01)
     cds = Frame(replace(tiny.header, mode="cds", reads_per_end=1), *(tiny.data, tiny.err, tiny.dq, tiny.saturated_from))
-    assert METER.measure(cds, []).background_limited_s == pytest.approx(2 * 81 / 110, rel=0.01)
+    assert measure(cds, []).background_limited_s == pytest.approx(2 * 81 / 110, rel=0.01)
 
 
 def test_a_sky_that_was_subtracted_still_counts_by_its_noise():
@@ -97,13 +111,13 @@ def test_a_sky_that_was_subtracted_still_counts_by_its_noise():
     sized = Frame(
         frame.header, frame.data, np.full(data.shape, np.sqrt(variance), "f4"), frame.dq, frame.saturated_from
     )
-    assert METER.measure(sized, []).background_limited_s == pytest.approx(np.sqrt(10 * 81 * spacing / rate), rel=0.02)
+    assert measure(sized, []).background_limited_s == pytest.approx(np.sqrt(10 * 81 * spacing / rate), rel=0.02)
 
 
 def test_the_sky_in_magnitudes_needs_a_zero_point():
-    assert METER.measure(star_frame(), []).sky_mag_arcsec2 is None
+    assert measure(star_frame(), []).sky_mag_arcsec2 is None
     optics = Optics(replace(SETTINGS.optics, zero_point={"H": 27.0}), SETTINGS.filters)
-    quality = Meter(SETTINGS.quality, optics).measure(star_frame(), [])
+    quality = measure(star_frame(), [], meter=Meter(SETTINGS.quality, optics))
     assert quality.sky_mag_arcsec2 == pytest.approx(27.0 - 2.5 * np.log10(30 / 0.004**2), abs=0.01)
 
 
@@ -121,7 +135,7 @@ def test_read_noise_by_channel_is_that_of_the_reference_pixels():
 
 def test_the_numbers_are_in_the_file(tmp_path):
     frame = star_frame()
-    quality = METER.measure(frame, [9.0, 9.5, 12.0], persistent=3)
+    quality = measure(frame, [9.0, 9.5, 12.0], persistent=3)
     path = write_frame(
         Frame(replace(frame.header, quality=quality), frame.data, frame.err, frame.dq, frame.saturated_from), tmp_path
     )
@@ -155,7 +169,7 @@ def test_a_pixel_that_was_nearly_full_is_flagged_while_it_would_show():
     memory = Persistence(SETTINGS.quality)
     first = exposure("a", 1000, [(3, 4)])
     assert memory.flag(first).size == 0
-    memory.remember(first)
+    remember(memory, first)
     second = exposure("b", 1020)
     assert memory.flag(second).size == 1
     assert flagged(second) == [(3, 4)]
@@ -170,7 +184,7 @@ def test_an_exposures_own_ramps_do_not_flag_it_and_saturated_pixels_count_as_ful
     first = exposure("a", 1000)
     first.data[7, 7] = np.nan
     first.dq[7, 7] |= np.uint32(Dq.SATURATED | Dq.DO_NOT_USE)
-    memory.remember(first)
+    remember(memory, first)
     again = exposure("a", 1010)
     assert memory.flag(again).size == 0
     other = exposure("b", 1020)
@@ -181,6 +195,6 @@ def test_an_exposures_own_ramps_do_not_flag_it_and_saturated_pixels_count_as_ful
 def test_another_shape_starts_anew():
     memory = Persistence(SETTINGS.quality)
     memory.flag(exposure("a", 1000))
-    memory.remember(exposure("a", 1000, [(3, 4)]))
+    remember(memory, exposure("a", 1000, [(3, 4)]))
     small = make_frame("IMG1", 2, data=np.zeros((16, 16)), exposure_id="b", time_ns=1020 * NS)
     assert memory.flag(small).size == 0

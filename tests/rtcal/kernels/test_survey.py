@@ -1,4 +1,4 @@
-"""Counting, bands and summits against plain numpy."""
+"""Counting, rows and summits against plain numpy."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from rtcal.kernels import survey
 REJECT = np.uint32(1)
 
 
-@pytest.fixture(params=[(40, 37), (16, 8), (33, 64)])
+@pytest.fixture(params=[(40, 37), (16, 8), (5, 600)])
 def image(request):
     rng = np.random.default_rng(5)
     rate = rng.normal(0, 1, request.param).astype(np.float32)
@@ -17,24 +17,27 @@ def image(request):
     return rate, dq
 
 
-def maxima_of(rate, dq, reject, level):
-    maxima = np.empty(-(-rate.shape[0] // survey.BAND), np.float32)
-    survey.band_maxima(rate, dq, np.uint32(reject), np.float32(level), maxima)
-    return maxima
+def rows_of(rate, dq, counted=(1, 6, 8)):
+    height = rate.shape[0]
+    rows = survey.Rows(*np.full((2, height), 99, "f4"), np.full(height, 99, "u4"), np.full((height, 3), 99, np.int64))
+    survey.look_at_rows(0, height, rate, dq, REJECT, np.array(counted, np.uint32), rows)
+    return rows
 
 
-def test_flags_are_counted(image):
+def test_flags_are_counted_and_put_together(image):
     _, dq = image
-    counts = np.full(3, 99, np.int64)
-    survey.count_flags(dq, np.array([1, 6, 8], np.uint32), counts)
-    assert counts.tolist() == [(dq & 1 != 0).sum(), (dq & 6 != 0).sum(), 0]
+    rows = rows_of(*image)
+    np.testing.assert_array_equal(rows.counts, np.stack([(dq & bit != 0).sum(axis=1) for bit in (1, 6, 8)], 1))
+    np.testing.assert_array_equal(rows.flags, np.bitwise_or.reduce(dq, axis=1))
 
 
-def test_bands_know_their_highest_good_pixel(image):
+def test_rows_know_their_highest_pixel_and_their_highest_good_one(image):
     rate, dq = image
-    good = np.where(np.isfinite(rate) & (dq & 1 == 0), rate, -np.inf)
-    expected = [max(0.5, good[y : y + survey.BAND].max()) for y in range(0, rate.shape[0], survey.BAND)]
-    np.testing.assert_array_equal(maxima_of(rate, dq, 1, 0.5), np.array(expected, np.float32))
+    rate[3] = np.nan
+    real = np.where(np.isfinite(rate), rate, -np.inf)
+    rows = rows_of(rate, dq)
+    np.testing.assert_array_equal(rows.highest, real.max(axis=1))
+    np.testing.assert_array_equal(rows.highest_good, np.where(dq & 1 == 0, real, -np.inf).max(axis=1))
 
 
 @pytest.mark.parametrize("reach", [1, 3])
@@ -48,16 +51,15 @@ def test_summits_are_the_highest_of_their_neighbourhood(image, reach):
                 expected.append([y, x])
     found = np.empty((500, 2), np.int64)
     level = np.float32(0.5)
-    number = survey.find_summits(rate, dq, REJECT, level, maxima_of(rate, dq, 1, 0.5), reach, found)
+    number = survey.find_summits(rate, dq, REJECT, level, rows_of(rate, dq), reach, found)
     assert found[:number].tolist() == expected
     few = np.empty((1, 2), np.int64)
-    assert survey.find_summits(rate, dq, REJECT, level, maxima_of(rate, dq, 1, 0.5), reach, few) == number
+    assert survey.find_summits(rate, dq, REJECT, level, rows_of(rate, dq), reach, few) == number
 
 
 def test_full_pixels_are_listed_by_flat_index(image):
     rate, dq = image
     found = np.empty(rate.size, np.int64)
-    maxima = maxima_of(rate, dq, 0, 1.5)
-    number = survey.find_full(rate, dq, np.uint32(4), np.float32(1.5), maxima, found)
+    number = survey.find_full(rate, dq, np.uint32(4), np.float32(1.5), rows_of(rate, dq), found)
     expected = np.flatnonzero((dq & 4 != 0) | (np.nan_to_num(rate) > 1.5))
     np.testing.assert_array_equal(found[:number], expected)
