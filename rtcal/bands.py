@@ -1,6 +1,7 @@
 """Rows of an image shared out to a pool of threads; kernels release the GIL."""
 
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
@@ -22,10 +23,17 @@ class Bands:
     ----------
     threads
         Number of threads; 0 for one per core.
+
+    Attributes
+    ----------
+    turn
+        Held while a frame is being finished. Detectors that end together take turns: each has all threads then, and
+        its frame does not wait for the slowest.
     """
 
     def __init__(self, threads: int = 0) -> None:
         self.threads = threads or os.cpu_count() or 1
+        self.turn = threading.Lock()
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="band") if self.threads > 1 else None
 
     def run(self, work: Callable[[slice], None], shape: tuple[int, int], bytes_per_pixel: int) -> list[int]:

@@ -393,7 +393,8 @@ class Pipeline:
             return
         opening = exposure.ramp.opening
         lost_before = exposure.counts["lost"]
-        exposure.close_ramp(aborted=aborted)
+        with self._bands.turn:
+            exposure.close_ramp(aborted=aborted)
         self.counters["reads_lost"] += exposure.counts["lost"] - lost_before
         self._ended = (opening.exposure_id, opening.ramp)
         self.counters["ramps"] += 1
@@ -410,7 +411,8 @@ class Pipeline:
 
     def _issue(self, exposure: Exposure, *, final: bool) -> Iterator[Message]:
         """Publish an exposure's frame; then see what a final one is good for, and which others are better by it."""
-        frame = self._frame(exposure, final=final)
+        with self._bands.turn:
+            frame = self._frame(exposure, final=final)
         calibration, desk, choice = exposure.calibration, self._desk, self._choice
         yield from self._products(frame, calibration.references)
         if desk is None or choice is None or not final:
