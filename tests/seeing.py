@@ -126,12 +126,13 @@ def draw(path: Path) -> None:
     found, frames, places = compare()
     peaks = [frames["all is well"].data[round(y), round(x)] for x, y in places]
     x, y = (round(value) for value in places[int(np.argmax(peaks))])
-    figure, axes = pyplot.subplots(1, 6, figsize=(16, 3.2), width_ratios=[1, 1, 1, 1, 1, 1.3], layout="constrained")
+    figure, axes = pyplot.subplots(1, 6, figsize=(16, 3.4), width_ratios=[1, 1, 1, 1, 1, 1.3], layout="constrained")
     for axis, (name, frame) in zip(axes, frames.items(), strict=False):
         stamp = frame.data[y - 12 : y + 13, x - 12 : x + 13]
         axis.imshow(np.arcsinh((stamp - np.median(stamp)) / 20), origin="lower", cmap="inferno", vmin=-0.5, vmax=4)
         one = found[name]
         axis.set_title(f"{name}\n{one.fwhm_mas:.1f} mas, S/N {one.signal_to_noise:.1f}", fontsize=9)
+        axis.set_anchor("S")
         axis.set_xticks([])
         axis.set_yticks([])
         axes[5].plot(np.arange(-12, 13) * PIXEL_MAS, stamp[12] - np.median(stamp), label=name)
