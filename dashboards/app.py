@@ -129,7 +129,7 @@ class Dashboard:
         listening = _bind(settings.address, settings.port if port is None else port)
         self.port = int(listening.getsockname()[1])
         self.url = f"http://{_host(settings.address)}:{self.port}/"
-        self.hub = Hub(feed, settings, optics, desk, build_id())
+        self.hub = Hub(feed, settings, optics, desk, build_id(), board)
         bokeh_settings.resources = "server"  # no browser ever fetches from elsewhere
         origins = _origins(settings, self.port)
         application = BokehTornado(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from streams.clock import NS, Clock, tai_to_utc_ns
-from streams.messages import Telemetry, TelemetryHeader, TelemetryStatus
+from streams.messages import FrameHeader, Telemetry, TelemetryHeader, TelemetryStatus
 from streams.sources import Source
 from streams.telemetry_keys import Key, KeyTable, Value
 
@@ -91,6 +91,17 @@ class Board:
                 if value is not None:
                     self._latest[key.name] = Latest(key, value, time_s)
                     self._note(key.name, time_s, value)
+
+    def know(self, header: FrameHeader) -> None:
+        """Take from a frame what has not been heard yet: what comes only when it changes may come no more tonight."""
+        names = {key.name: key for key in self._table.all()}
+        with self._lock:
+            for row in header.telemetry:
+                key = names.get(f"{row.key}.{row.param}") or names.get(row.key)
+                if key is None or key.name in self._latest or row.read is not None:
+                    continue
+                if row.time_ns is not None and row.value is not None:
+                    self._latest[key.name] = Latest(key, row.value, tai_to_utc_ns(row.time_ns) / NS)
 
     def latest(self) -> list[Latest]:
         """Return the latest of every key that came, in the table's order."""

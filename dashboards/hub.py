@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dashboards.analysis import Tools, measure
+from dashboards.board import Board
 from dashboards.compose import Cut, Layer, Wish, base_cut, detail_cut, identity, message
 from dashboards.cubes import Collapse
 from dashboards.desk import Desk
@@ -25,6 +26,7 @@ from dashboards.picture import MIB, Level, Picture, sliced
 from dashboards.saving import Samp, as_fits, file_name
 from dashboards.scene import Layout, Moment, Scene, build
 from dashboards.settings import DashboardSettings
+from streams.messages import FrameHeader
 from streams.optics import Optics
 
 if TYPE_CHECKING:
@@ -89,11 +91,22 @@ class Hub:
         The log, alarms, targets.
     build_id
         Names this version of the page; a page of another version loads itself anew.
+    board
+        All telemetry, which frames tell of, too.
     """
 
-    def __init__(self, feed: Feed, settings: DashboardSettings, optics: Optics, desk: Desk, build_id: str) -> None:
+    def __init__(
+        self,
+        feed: Feed,
+        settings: DashboardSettings,
+        optics: Optics,
+        desk: Desk,
+        build_id: str,
+        board: Board | None = None,
+    ) -> None:
         self.desk = desk
-        feed.on_frame = desk.take
+        self.board = board
+        feed.on_frame = self._take
         self.feed = feed
         self.settings = settings
         self.optics = optics
@@ -110,6 +123,12 @@ class Hub:
         self._samp = Samp()
         self._offered = (-1, -1)
         self._state: tuple[tuple[int, int], bytes] = ((-1, -1), b"")
+
+    def _take(self, header: FrameHeader) -> None:
+        """Look at a frame that has come; called on the feed's thread."""
+        self.desk.take(header)
+        if self.board is not None:
+            self.board.know(header)
 
     def tick(self) -> None:
         """Offer what is new to every page."""

@@ -313,6 +313,7 @@ class CswPublisher:
             self._counts["dropped"] += 1
             return False
         try:
+            client.ping()  # a server that has stopped would take up what lies in its socket when it goes on
             with client.pipeline(transaction=False) as batch:
                 batch.set(key, payload, px=round(keep_s * 1000))
                 batch.publish(key, payload)

@@ -80,5 +80,9 @@ def _plot(x_name: str, height: int, *, time: bool = False) -> Any:
     plot.axis.minor_tick_line_color = None
     plot.grid.grid_line_alpha = 0.15
     plot.yaxis.ticker.desired_num_ticks = 4
-    plot.xaxis.ticker.desired_num_ticks = 5
+    for ticker in (
+        plot.xaxis[0].ticker,
+        *getattr(plot.xaxis[0].ticker, "tickers", ()),
+    ):  # times are ticked by one of many
+        ticker.desired_num_ticks = 3 if time else 5
     return plot

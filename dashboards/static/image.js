@@ -81,6 +81,8 @@ export class ImagePane {
   drawTiles(tiles) {
     const alone = tiles.length === 1;
     const waiting = { raw: "waiting for a read", ramp: "waiting for a ramp", reduced: "waiting for the first frame" };
+    const room = (this.figure.inner_width / this.scene.width) * Math.min(...tiles.map((tile) => tile.width)); // on the screen
+    const word = room < 190 ? "waiting" : waiting[this.scene.view];
     const columns = this.models.tiles.data;
     Object.assign(columns, {
       left: tiles.map((tile) => tile.x0 - 0.5),
@@ -90,7 +92,7 @@ export class ImagePane {
       x: tiles.map((tile) => tile.x0 + tile.width / 2),
       y: tiles.map((tile) => tile.y0 + tile.height / 2),
       label: tiles.map((tile) => tile.detector),
-      note: tiles.map((tile) => (tile.shown ? "" : waiting[this.scene.view])),
+      note: tiles.map((tile) => (tile.shown ? "" : word)),
     });
     this.models.label.visible = !alone;
     this.models.tiles.change.emit();

@@ -5,6 +5,8 @@ import { fill } from "./tools.js";
 
 const element = (id) => document.getElementById(id);
 
+const CONFIRMED_MS = 4000; // after so long without a word from the event service a person is told
+
 export class Point {
   // `send(request)` goes to the server; `place(detector, x, y)` turns detector pixels into those of the scene.
   constructor(models, send, place) {
@@ -96,6 +98,13 @@ export class Point {
     element("send-target").disabled = true;
     this.requested = this.target?.key ?? null;
     this.target = null;
+    setTimeout((key) => { if (key && this.requested === key) this.doubt(); }, CONFIRMED_MS, this.requested);
+  }
+
+  doubt() {
+    element("app").dataset.target = "unconfirmed";
+    element("target-why").hidden = false;
+    element("target-why").textContent = "The event service has not told of it: the telescope may not know. Choose the target anew to try again.";
   }
 
   // The event service tells everybody of a request, us included: then the telescope's side has it, too.
@@ -104,6 +113,7 @@ export class Point {
     this.requested = null;
     element("app").dataset.target = "arrived";
     element("target-box").querySelector("em").textContent = "sent, and in the event service";
+    element("target-why").hidden = true;
   }
 
   forget() {

@@ -24,6 +24,8 @@ function shown(value) {
   return typeof value === "number" && !Number.isInteger(value) ? value.toPrecision(8).replace(/\.?0+$/, "") : String(value);
 }
 
+const short = (value) => String(Number(value.toPrecision(5)));
+
 function age(seconds) {
   return Math.abs(seconds) < 90 ? `${seconds.toFixed(1)} s` : `${(seconds / 60).toFixed(1)} min`;
 }
@@ -99,7 +101,7 @@ async function drawChart(name, figure) {
   const high = Math.max(...values);
   const reach = high - low || 1;
   const unit = state.rows.find((one) => one.name === name)?.unit ?? "";
-  caption.textContent = `${name}: ${shown(values.at(-1))} ${unit} (${shown(low)} to ${shown(high)})`;
+  caption.textContent = `${name}: ${shown(values.at(-1))} ${unit} (${short(low)} to ${short(high)})`;
   pen.strokeStyle = colour("text");
   pen.beginPath();
   points.forEach(([time, value], i) => {
@@ -108,8 +110,8 @@ async function drawChart(name, figure) {
   });
   pen.stroke();
   pen.fillStyle = colour("dim");
-  pen.fillText(shown(high), 4, 10);
-  pen.fillText(shown(low), 4, height - 2);
+  pen.fillText(short(high), 4, 10);
+  pen.fillText(short(low), 4, height - 2);
 }
 
 function drawResiduals() {

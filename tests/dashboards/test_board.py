@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from dashboards.board import Board
 from streams.clock import NS, utc_to_tai_ns
 from streams.key_files import shipped_keys
-from streams.messages import Telemetry, TelemetryHeader
+from streams.messages import FrameHeader, Telemetry, TelemetryHeader, TelemetryRow
 from streams.sinks import ZmqSink
 from streams.telemetry_keys import load_keys
 from tests.fakes import FakeClock, ListSource
@@ -132,3 +133,17 @@ def test_the_server_answers_with_what_was_published_by_the_configured_keys(tmp_p
     assert (exposure["detector"], exposure["excluded"]) == ("IMG1", 2)
     assert exposure["end"] == pytest.approx((TIME_NS - 37 * NS) / NS)
     assert state["adc"]["IMG1"]["edge"] == [0.5, 0.25]
+
+
+def test_what_a_frame_tells_fills_in_for_what_was_not_heard(board: Board) -> None:
+    board.take(event("TCS.cmIRIS.positionAngle", 0.0, positionAngle=3.0))
+    frame = SAMPLES["frame"].header
+    assert isinstance(frame, FrameHeader)
+    loop = TelemetryRow(key="NFIRAOS.rtc.loop", param="ho", status="AGE", value="LOCK", time_ns=START_NS - 900 * NS)
+    unknown = TelemetryRow(key="SOMEBODY.else", param="x", status="OK", value=1, time_ns=START_NS)
+    board.know(replace(frame, telemetry=[*frame.telemetry, loop, unknown]))
+    assert {one.key.name: one.value for one in board.latest()} == {
+        "TCS.cmIRIS.positionAngle.positionAngle": 3.0,
+        "NFIRAOS.rtc.loop.ho": "LOCK",
+    }
+    assert [one.time_s for one in board.latest() if one.value == "LOCK"] == [UTC_S - 900]
