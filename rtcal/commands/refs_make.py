@@ -4,19 +4,8 @@ from contextlib import ExitStack
 
 import typer
 
-from rtcal.commands.common import ConfigOption, OverrideOption, say
-from rtcal.commands.refs_make_common import (
-    DetectorOption,
-    Input,
-    Inputs,
-    Out,
-    Overwrite,
-    Pedigree,
-    check_output,
-    reduced,
-    rows_bar,
-    write_reference,
-)
+from rtcal.commands.common import OverrideOption, say
+from rtcal.commands.refs_make_common import Job, makes_reference, reduced, rows_bar
 from rtcal.commands.refs_make_detector import bias, linearity, saturation
 from rtcal.commands.refs_make_noise import gain, readnoise
 from rtcal.commands.refs_make_scan import lensletscan
@@ -33,42 +22,27 @@ WITHOUT = ("sky=N/A", "flat=N/A")
 
 
 @make.command("dark")
-def dark(
-    inputs: Inputs,
-    out: Out,
-    detector: DetectorOption = None,
-    config: ConfigOption = None,
-    override: OverrideOption = None,
-    overwrite: Overwrite = False,
-    pedigree: Pedigree = "GROUND",
-) -> None:
+@makes_reference
+def dark(job: Job, override: OverrideOption = None) -> None:
     """Make a master dark: the mean rate without outliers, its error, hot and warm pixels flagged.
 
     Examples:
 
         rtcal refs make dark ramps/dark_D1 ramps/dark_D2 --out dark.fits
     """
-    check_output(out, overwrite, pedigree)
-    with FrameStack(out.parent) as frames:
-        reduced(Input(inputs, detector, config), [*(override or []), "dark=N/A", "badpix=N/A", *WITHOUT], frames.append)
+    with FrameStack(job.out.parent) as frames:
+        reduced(job.given, [*(override or []), "dark=N/A", "badpix=N/A", *WITHOUT], frames.append)
         for header in frames.headers:
             if _kind(header) and not _is_dark(header):
                 say(f"{header.exposure_id}: its type is {_kind(header)}, not dark; taken all the same")
         with rows_bar("rows", frames.shape[0]) as advance:
             made = make_dark(frames, advance)
-        write_reference(out, "DARK", _origins(frames), pedigree, made.dq, data=made.rate, err=made.err)
+        job.write("DARK", _origins(frames), made.dq, data=made.rate, err=made.err)
 
 
 @make.command("badpix")
-def badpix(
-    inputs: Inputs,
-    out: Out,
-    detector: DetectorOption = None,
-    config: ConfigOption = None,
-    override: OverrideOption = None,
-    overwrite: Overwrite = False,
-    pedigree: Pedigree = "GROUND",
-) -> None:
+@makes_reference
+def badpix(job: Job, override: OverrideOption = None) -> None:
     """Make a bad-pixel map: hot, noisy and unsteady pixels from dark ramps, the others from illuminated ramps.
 
     A ramp is a dark if its EXPTYPE (OBSTYPE) says so. Light shows dead pixels, those of low efficiency, and open
@@ -78,11 +52,9 @@ def badpix(
 
         rtcal refs make badpix ramps/dark_D1 ramps/dark_D2 ramps/sky_D --out badpix.fits
     """
-    check_output(out, overwrite, pedigree)
-    given = Input(inputs, detector, config)
     with ExitStack() as stack:
-        darks, lit = (stack.enter_context(FrameStack(out.parent)) for _ in range(2))
-        reads = stack.enter_context(RampStack(out.parent, given.settings().detectors))
+        darks, lit = (stack.enter_context(FrameStack(job.out.parent)) for _ in range(2))
+        reads = stack.enter_context(RampStack(job.out.parent, job.given.settings().detectors))
 
         def take(frame: Frame) -> None:
             (darks if _is_dark(frame.header) else lit).append(frame)
@@ -91,23 +63,16 @@ def badpix(
             if _is_dark(read.header):
                 reads.append(read)
 
-        reduced(given, [*(override or []), "dark=N/A", "badpix=N/A", *WITHOUT], take, take_read)
+        reduced(job.given, [*(override or []), "dark=N/A", "badpix=N/A", *WITHOUT], take, take_read)
         say(f"{len(darks)} dark and {len(lit)} illuminated exposures")
         with rows_bar("rows", 2 * darks.shape[0] + lit.shape[0]) as advance:
             dq = make_badpix(darks, lit, reads, advance)
-        write_reference(out, "DQ", [*_origins(darks), *_origins(lit)], pedigree, dq)
+        job.write("DQ", [*_origins(darks), *_origins(lit)], dq)
 
 
 @make.command("sky")
-def sky(
-    inputs: Inputs,
-    out: Out,
-    detector: DetectorOption = None,
-    config: ConfigOption = None,
-    override: OverrideOption = None,
-    overwrite: Overwrite = False,
-    pedigree: Pedigree = "GROUND",
-) -> None:
+@makes_reference
+def sky(job: Job, override: OverrideOption = None) -> None:
     """Make a sky: the dark-subtracted rate of blank or dithered fields, combined without registering them.
 
     Frames are brought to one level first. From three frames on each pixel takes their median, so that sources
@@ -117,13 +82,12 @@ def sky(
 
         rtcal refs make sky ramps/sky_D --override dark=dark.fits --override badpix=badpix.fits --out sky.fits
     """
-    check_output(out, overwrite, pedigree)
-    with FrameStack(out.parent) as frames:
-        reduced(Input(inputs, detector, config), [*(override or []), *WITHOUT], frames.append)
+    with FrameStack(job.out.parent) as frames:
+        reduced(job.given, [*(override or []), *WITHOUT], frames.append)
         with rows_bar("rows", frames.shape[0]) as advance:
             made, scales = make_sky(frames, advance)
         listed = f"scaled by {', '.join(f'{scale:.4f}' for scale in scales)}" if set(scales) != {1.0} else ""
-        write_reference(out, "SKY", _origins(frames), pedigree, made.dq, data=made.rate, err=made.err, notes=listed)
+        job.write("SKY", _origins(frames), made.dq, data=made.rate, err=made.err, notes=listed)
 
 
 for command in (bias, saturation, linearity, readnoise, gain, lensletscan):

@@ -1,5 +1,6 @@
 """What the commands of `rtcal refs make` share: options, inputs, and the file that comes out."""
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from astropy.io import fits
 from refcache import ReferenceStore
 from rtcal.bands import Bands
 from rtcal.buffers import FlagImage, FloatImage
-from rtcal.commands.common import doubtful, load_settings, progress_bar, say
+from rtcal.commands.common import ConfigOption, doubtful, load_settings, progress_bar, say
 from rtcal.commands.reduce import open_input
 from rtcal.config import Settings
 from rtcal.errors import RtcalError, UsageError
@@ -223,30 +224,79 @@ def rows_bar(what: str, rows: int) -> Iterator[Advance]:
         yield lambda done: progress.advance(task, done)
 
 
-def write_reference(
-    out: Path,
-    reftype: str,
-    origins: Sequence[Origin],
-    pedigree: str,
-    dq: FlagImage,
-    *,
-    data: np.ndarray | None = None,
-    err: np.ndarray | None = None,
-    extra: Sequence[fits.ImageHDU] = (),
-    cards: Mapping[str, tuple[Scalar, str]] | None = None,
-    notes: str = "",
-) -> None:
-    """Write the reference, and say what it is and how many pixels it flags."""
-    header = reference_cards(reftype, origins, pedigree.upper(), cards)
-    try:
-        write_image(out, header, data, err, dq, extra=extra, overwrite=True)
-    except OSError as error:
-        raise RtcalError(str(error)) from error
-    active = dq[dq & np.uint32(Dq.REFERENCE_PIXEL) == 0]
-    flagged = {str(bit.name): int(np.count_nonzero(active & np.uint32(bit))) for bit in COUNTED}
-    counts = [f"{count} {name}" for name, count in flagged.items() if count]
-    of = f"{reftype} of {origins[0].detector} from {len(origins)} inputs"
-    say(", ".join([f"{out}: {of}", *([notes] if notes else []), *counts]))
+@dataclass(frozen=True)
+class Job:
+    """A reference that is to be made: of what, and the file.
+
+    Parameters
+    ----------
+    given
+        The inputs.
+    out
+        The file.
+    overwrite
+        Whether files that are there may be replaced.
+    pedigree
+        Where the reference comes from.
+    """
+
+    given: Input
+    out: Path
+    overwrite: bool
+    pedigree: str
+
+    def write(
+        self,
+        reftype: str,
+        origins: Sequence[Origin],
+        dq: FlagImage,
+        *,
+        data: np.ndarray | None = None,
+        err: np.ndarray | None = None,
+        extra: Sequence[fits.ImageHDU] = (),
+        cards: Mapping[str, tuple[Scalar, str]] | None = None,
+        notes: str = "",
+    ) -> None:
+        """Write the reference, and say what it is and how many pixels it flags."""
+        header = reference_cards(reftype, origins, self.pedigree.upper(), cards)
+        try:
+            write_image(self.out, header, data, err, dq, extra=extra, overwrite=True)
+        except OSError as error:
+            raise RtcalError(str(error)) from error
+        active = dq[dq & np.uint32(Dq.REFERENCE_PIXEL) == 0]
+        flagged = {str(bit.name): int(np.count_nonzero(active & np.uint32(bit))) for bit in COUNTED}
+        counts = [f"{count} {name}" for name, count in flagged.items() if count]
+        of = f"{reftype} of {origins[0].detector} from {len(origins)} inputs"
+        say(", ".join([f"{self.out}: {of}", *([notes] if notes else []), *counts]))
+
+
+def makes_reference(make: Callable[..., None]) -> Callable[..., None]:
+    """Return the command of a function that makes a reference: the options that all of them have, beside its own.
+
+    Parameters
+    ----------
+    make
+        Takes a `Job`, then options of its own; its docstring is the command's.
+    """
+
+    def command(
+        inputs: Inputs,
+        out: Out,
+        detector: DetectorOption = None,
+        config: ConfigOption = None,
+        overwrite: Overwrite = False,
+        pedigree: Pedigree = "GROUND",
+        **options: object,
+    ) -> None:
+        check_output(out, overwrite, pedigree)
+        make(Job(Input(inputs, detector, config), out, overwrite, pedigree), **options)
+
+    common = list(inspect.signature(command).parameters.values())[:-1]
+    own = [one.replace(kind=one.KEYWORD_ONLY) for one in list(inspect.signature(make).parameters.values())[1:]]
+    command.__signature__ = inspect.Signature([*common, *own])  # type: ignore[attr-defined]
+    command.__annotations__ = {one.name: one.annotation for one in [*common, *own]}
+    command.__name__, command.__doc__ = make.__name__, make.__doc__
+    return command
 
 
 def float_image(name: str, array: np.ndarray, **cards: Any) -> fits.ImageHDU:

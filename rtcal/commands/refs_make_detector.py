@@ -10,26 +10,13 @@ from refcache.loading import load_reference
 from refcache.references import Bias, Saturation
 from rtcal.bands import Bands
 from rtcal.buffers import FloatImage
-from rtcal.commands.common import ConfigOption, say
-from rtcal.commands.refs_make_common import (
-    DetectorOption,
-    Input,
-    Inputs,
-    Out,
-    Overwrite,
-    Pedigree,
-    check_output,
-    float_image,
-    raw_ramps,
-    rows_bar,
-    write_reference,
-)
+from rtcal.commands.common import say
+from rtcal.commands.refs_make_common import Job, float_image, makes_reference, raw_ramps, rows_bar
 from rtcal.errors import UsageError
 from rtcal.kernels.signal import MOST_POWERS
 from rtcal.refmake.bias import make_bias
-from rtcal.refmake.cards import Origin
+from rtcal.refmake.cards import origins_of
 from rtcal.refmake.linearity import make_linearity
-from rtcal.refmake.ramps import RampStack
 from rtcal.refmake.saturation import make_saturation
 from streams.messages import Scalar
 
@@ -43,35 +30,22 @@ SaturationOption = Annotated[
 ]
 
 
-def bias(
-    inputs: Inputs,
-    out: Out,
-    detector: DetectorOption = None,
-    config: ConfigOption = None,
-    overwrite: Overwrite = False,
-    pedigree: Pedigree = "GROUND",
-) -> None:
+@makes_reference
+def bias(job: Job) -> None:
     """Make a bias: the mean level right after a reset, from the first reads of dark ramps.
 
     Examples:
 
         rtcal refs make bias ramps/dark_D1 ramps/dark_D2 --out bias.fits
     """
-    check_output(out, overwrite, pedigree)
-    with raw_ramps(Input(inputs, detector, config), out.parent) as ramps:
+    with raw_ramps(job.given, job.out.parent) as ramps:
         with rows_bar("rows", ramps.shape[0]) as advance:
             made = make_bias(ramps, advance)
-        write_reference(out, "BIAS", _origins(ramps), pedigree, made.dq, data=made.rate, err=made.err)
+        job.write("BIAS", origins_of(ramps), made.dq, data=made.rate, err=made.err)
 
 
-def saturation(
-    inputs: Inputs,
-    out: Out,
-    detector: DetectorOption = None,
-    config: ConfigOption = None,
-    overwrite: Overwrite = False,
-    pedigree: Pedigree = "GROUND",
-) -> None:
+@makes_reference
+def saturation(job: Job) -> None:
     """Make a saturation map: the raw level from which each pixel is saturated, from ramps that go beyond it.
 
     That is `saturation_fraction` of where it stops answering. Pixels that never saturate take the same part of the
@@ -81,10 +55,8 @@ def saturation(
 
         rtcal refs make saturation ramps/flat_bright --out saturation.fits
     """
-    check_output(out, overwrite, pedigree)
-    given = Input(inputs, detector, config)
-    fraction = given.settings().ramp.saturation_fraction
-    with raw_ramps(given, out.parent) as ramps:
+    fraction = job.given.settings().ramp.saturation_fraction
+    with raw_ramps(job.given, job.out.parent) as ramps:
         with rows_bar("rows", ramps.shape[0]) as advance:
             made = make_saturation(ramps, fraction, advance)
         measured = f"measured in {made.measured.mean():.1%} of the pixels"
@@ -93,11 +65,9 @@ def saturation(
             "NMEAS": (int(made.measured.sum()), "pixels of which the level was measured"),
             "SATFRAC": (fraction, "of the level at which they stop"),
         }
-        write_reference(
-            out,
+        job.write(
             "SATURATION",
-            _origins(ramps),
-            pedigree,
+            origins_of(ramps),
             made.dq,
             data=made.level_dn,
             err=made.err_dn,
@@ -106,17 +76,8 @@ def saturation(
         )
 
 
-def linearity(
-    inputs: Inputs,
-    out: Out,
-    order: Order = 3,
-    bias: BiasOption = None,
-    saturation: SaturationOption = None,
-    detector: DetectorOption = None,
-    config: ConfigOption = None,
-    overwrite: Overwrite = False,
-    pedigree: Pedigree = "GROUND",
-) -> None:
+@makes_reference
+def linearity(job: Job, order: Order = 3, bias: BiasOption = None, saturation: SaturationOption = None) -> None:
     """Make linearity coefficients: of each pixel the polynomial that turns a steady lamp's ramp into a straight line.
 
     The ramps may differ in brightness; the lamp must be steady within each. Reads from saturation on are not used.
@@ -126,18 +87,16 @@ def linearity(
 
         rtcal refs make linearity flats/ --bias bias.fits --saturation saturation.fits --order 3 --out linearity.fits
     """
-    check_output(out, overwrite, pedigree)
     if not 2 <= order <= MOST_POWERS:
         raise UsageError(f"--order {order}: choose 2 to {MOST_POWERS}")
-    given = Input(inputs, detector, config)
     bias_dn, map_dn = _level(bias, "bias"), _level(saturation, "saturation")
-    with raw_ramps(given, out.parent, bias_dn) as ramps:
+    with raw_ramps(job.given, job.out.parent, bias_dn) as ramps:
         ramps.check("linearity")
         if map_dn is not None and map_dn.shape != ramps.shape:
             raise UsageError(f"--saturation {saturation} is {map_dn.shape}, the reads are {ramps.shape}")
-        header_dn = ramps.detector.saturation_dn * given.settings().ramp.saturation_fraction
+        header_dn = ramps.detector.saturation_dn * job.given.settings().ramp.saturation_fraction
         ceiling = header_dn if map_dn is None else map_dn
-        with rows_bar("rows", ramps.shape[0]) as advance, Bands(given.settings().daemon.threads) as pool:
+        with rows_bar("rows", ramps.shape[0]) as advance, Bands(job.given.settings().daemon.threads) as pool:
             made = make_linearity(ramps, order, bias_dn, ceiling, pool, advance)
         cards = {
             "LINORDER": (order, "highest power"),
@@ -145,11 +104,9 @@ def linearity(
             "LINZERO": ("BIAS" if bias else "EXTRAPOLATED", "where the zero of the signals is from"),
         }
         bent = _bent(made.coefficients[:, made.dq == 0], made.valid_dn)
-        write_reference(
-            out,
+        job.write(
             "NONLINCOEFF",
-            _origins(ramps),
-            pedigree,
+            origins_of(ramps),
             made.dq,
             extra=[float_image("COEFFS", made.coefficients)],
             cards=cards,
@@ -169,7 +126,3 @@ def _bent(coefficients: np.ndarray, signal_dn: float) -> float:
 def _level(path: Path | None, reftype: str) -> FloatImage | None:
     reference = None if path is None else load_reference(path, reftype)
     return reference.level if isinstance(reference, Bias | Saturation) else None
-
-
-def _origins(ramps: RampStack) -> list[Origin]:
-    return [Origin.of_ramp(ramp) for ramp in ramps.ramps]

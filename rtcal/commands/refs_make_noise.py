@@ -7,21 +7,10 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from rtcal.commands.common import ConfigOption, JsonOption
+from rtcal.commands.common import JsonOption
 from rtcal.commands.refs_common import print_rows
-from rtcal.commands.refs_make_common import (
-    DetectorOption,
-    Input,
-    Inputs,
-    Out,
-    Overwrite,
-    Pedigree,
-    check_output,
-    raw_ramps,
-    rows_bar,
-    write_reference,
-)
-from rtcal.refmake.cards import Origin
+from rtcal.commands.refs_make_common import Job, makes_reference, raw_ramps, rows_bar
+from rtcal.refmake.cards import origins_of
 from rtcal.refmake.gain import ChannelGain, make_gain
 from rtcal.refmake.noise import make_read_noise
 from rtcal.refmake.plots import check_plot, plot_gain
@@ -32,15 +21,8 @@ PlotOption = Annotated[
 ]
 
 
-def readnoise(
-    inputs: Inputs,
-    out: Out,
-    as_json: JsonOption = False,
-    detector: DetectorOption = None,
-    config: ConfigOption = None,
-    overwrite: Overwrite = False,
-    pedigree: Pedigree = "GROUND",
-) -> None:
+@makes_reference
+def readnoise(job: Job, as_json: JsonOption = False) -> None:
     """Make a read-noise map: noise of one single read of each pixel [e-], from the steps between reads of darks.
 
     Writes a table of the output channels too. The gain is that of the reads' headers, else of the detector's table.
@@ -49,8 +31,7 @@ def readnoise(
 
         rtcal refs make readnoise ramps/dark_D1 ramps/dark_D2 --out readnoise.fits
     """
-    check_output(out, overwrite, pedigree)
-    with raw_ramps(Input(inputs, detector, config), out.parent) as ramps:
+    with raw_ramps(job.given, job.out.parent) as ramps:
         with rows_bar("rows", ramps.shape[0]) as advance:
             made = make_read_noise(ramps, advance)
         typical = float(np.median([channel.read_noise_e for channel in made.channels]))
@@ -61,11 +42,9 @@ def readnoise(
         }
         rows = [_rounded(asdict(channel)) for channel in made.channels]
         print_rows(rows, as_json, "read noise of one single read")
-        write_reference(
-            out,
+        job.write(
             "READNOISE",
-            [Origin.of_ramp(ramp) for ramp in ramps.ramps],
-            pedigree,
+            origins_of(ramps),
             made.dq,
             data=made.noise_e,
             err=made.err_e,
@@ -74,16 +53,8 @@ def readnoise(
         )
 
 
-def gain(
-    inputs: Inputs,
-    out: Out,
-    plot: PlotOption = None,
-    as_json: JsonOption = False,
-    detector: DetectorOption = None,
-    config: ConfigOption = None,
-    overwrite: Overwrite = False,
-    pedigree: Pedigree = "GROUND",
-) -> None:
+@makes_reference
+def gain(job: Job, plot: PlotOption = None, as_json: JsonOption = False) -> None:
     """Make a gain map by photon transfer: electrons for each DN of every output channel, from pairs of flat ramps.
 
     Ramps of the same light make pairs; their differences have no flat field and no reset noise. Writes a table
@@ -94,10 +65,9 @@ def gain(
 
         rtcal refs make gain ramps/flat_1 ramps/flat_2 --plot gain.png --out gain.fits
     """
-    check_output(out, overwrite, pedigree)
     if plot is not None:
-        check_plot(plot, overwrite)
-    with raw_ramps(Input(inputs, detector, config), out.parent) as ramps:
+        check_plot(plot, job.overwrite)
+    with raw_ramps(job.given, job.out.parent) as ramps:
         with rows_bar("rows", ramps.shape[0]) as advance:
             made = make_gain(ramps, advance)
         data, err = made.plane(ramps.shape)
@@ -112,11 +82,9 @@ def gain(
         if plot is not None:
             plot_gain(made, plot)
         coupled = f"{made.coupling:.1%} of the variance shared with neighbours (put back)"
-        write_reference(
-            out,
+        job.write(
             "GAIN",
-            [Origin.of_ramp(ramp) for ramp in ramps.ramps],
-            pedigree,
+            origins_of(ramps),
             ramps.border_flags(),
             data=data,
             err=err,

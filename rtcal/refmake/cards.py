@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from astropy.io import fits
 
 import rtcal
-from rtcal.refmake.ramps import Ramp
+from rtcal.refmake.ramps import Ramp, RampStack
 from streams.clock import iso_utc
 from streams.messages import FrameHeader, Scalar
 from streams.windows import base_detector, is_window
@@ -51,6 +51,11 @@ class Origin:
         header, times = ramp.opening, ramp.times_s
         text = f"{ramp.name}: {len(times)} reads, {times[-1] - times[0]:.3f} s"
         return cls(header.instrument, header.detector, header.setup, header.time_ns, text)
+
+
+def origins_of(ramps: RampStack) -> list[Origin]:
+    """Return what all ramps tell."""
+    return [Origin.of_ramp(ramp) for ramp in ramps.ramps]
 
 
 def reference_cards(
