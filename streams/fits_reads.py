@@ -9,12 +9,12 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import groupby, pairwise
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 
 from streams.clock import iso_utc
+from streams.closing import Closing
 from streams.errors import ReadsError
 from streams.fits_files import expand, guarded, open_fits, pixels
 from streams.fits_keys import Constants, FitsKeys
@@ -22,7 +22,7 @@ from streams.fits_planes import Plane, planes_of
 from streams.messages import Message, Observe, ObserveHeader, ObserveName, Read, ReadHeader
 
 
-class FitsSource:
+class FitsSource(Closing):
     """A source of messages that come from FITS files.
 
     Parameters
@@ -66,14 +66,6 @@ class FitsSource:
     def close(self) -> None:
         """Close the file that is open."""
         self._messages.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def read_messages(

@@ -3,16 +3,16 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import zmq
 
+from streams.closing import Closing
 from streams.messages import Message
 from streams.sources import PolledSource
 
 
-class MergedSource:
+class MergedSource(Closing):
     """The messages of sources of reads and of one of events; a read that is there comes first.
 
     Parameters
@@ -71,14 +71,6 @@ class MergedSource:
         """Close the sockets; what ZeroMQ still held is dropped."""
         for source in self._sources:
             source.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _ready(self, timeout_s: float) -> PolledSource | None:
         ready = dict(self._poller.poll(max(0, math.ceil(timeout_s * 1000))))

@@ -9,8 +9,7 @@ import mmap
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from mcap.exceptions import McapError
 from mcap.opcode import Opcode
@@ -19,6 +18,7 @@ from mcap.writer import MCAP0_MAGIC
 from streams import wire
 from streams.chunks import chunk_messages, chunk_times, records
 from streams.clock import NS
+from streams.closing import Closing
 from streams.errors import RecordingError, WireError
 from streams.messages import Message
 from streams.recording import PROFILE, split_parts
@@ -91,7 +91,7 @@ class RecordingReader:
             self._map.madvise(mmap.MADV_DONTNEED)
 
 
-class RecordingSource:
+class RecordingSource(Closing):
     """The messages of a recording, as a `Source`; what cannot be decoded is counted and left out."""
 
     def __init__(self, path: Path, decode: Decode = wire.decode) -> None:
@@ -121,14 +121,6 @@ class RecordingSource:
         """Close the file."""
         self._recorded = iter(())
         self._exhausted = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _mapped(path: Path) -> mmap.mmap:

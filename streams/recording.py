@@ -9,12 +9,12 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from streams import wire
 from streams.chunks import ChunkWriter, NewFile
 from streams.clock import Clock
+from streams.closing import Closing
 from streams.errors import RecordingError, WireError
 from streams.sources import Decode
 
@@ -58,7 +58,7 @@ def split_parts(data: memoryview | bytes) -> list[memoryview]:
     return parts
 
 
-class Recorder:
+class Recorder(Closing):
     """Writes a new recording.
 
     Parameters
@@ -150,14 +150,6 @@ class Recorder:
         if not self._file.closed:
             self._guard(self._writer.finish)
             self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _describe(self, parts: Sequence[Any], received_ns: int) -> tuple[str, int, int]:
         try:

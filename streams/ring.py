@@ -14,12 +14,12 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from struct import Struct
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import zmq
 
 from streams import wire
+from streams.closing import Closing
 from streams.errors import EndpointError, WireError
 from streams.messages import Message
 from streams.ring_file import Bell, RingReader, RingWriter, bell_of, check_ring, path_of
@@ -38,7 +38,7 @@ BELLS_PER_CALL = 1000
 MAX_MISSED = 1 << 32
 
 
-class RingSink:
+class RingSink(Closing):
     """Messages to the readers of a ring: the part of `ZmqSink` for publishers on the same host.
 
     Parameters
@@ -116,14 +116,6 @@ class RingSink:
             self._wait_until_read(self._ring.position, CLOSE_S)
             self._give_back()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def _give_back(self) -> None:
         self._socket.close()
         self._context.term()
@@ -163,7 +155,7 @@ class RingSink:
                 self._read_until.pop(name, None)
 
 
-class RingSource:
+class RingSource(Closing):
     """Messages from the publisher of a ring.
 
     Parameters
@@ -238,14 +230,6 @@ class RingSource:
         if self._ring is not None:
             self._ring.close()
             self._ring = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _fetch(self, note: bytes) -> list[memoryview] | None:
         """Return the parts that a bell tells of; None if there are none or they were overtaken."""

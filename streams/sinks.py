@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol, Self
 import zmq
 
 from streams import wire
+from streams.closing import Closing
 from streams.errors import EndpointError
 from streams.messages import Message, Observe, Telemetry
 from streams.sockets import ZmqContext, attach, watch_peer
@@ -88,7 +89,7 @@ class SplitSink:
         """Do nothing: the sinks are not its own."""
 
 
-class ZmqSink:
+class ZmqSink(Closing):
     """Messages to ZeroMQ subscribers.
 
     Parameters
@@ -196,14 +197,6 @@ class ZmqSink:
             self._socket.close()
             if self._own_context:
                 self._own_context.term()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _read_subscriptions(self) -> None:
         """Take in what subscribers said: 1 and a prefix to subscribe, 0 and a prefix to leave."""

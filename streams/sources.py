@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol, Self
 import zmq
 
 from streams import wire
+from streams.closing import Closing
 from streams.errors import EndpointError, WireError
 from streams.messages import Message
 from streams.sockets import ZmqContext, ZmqSocket, attach, watch_peer
@@ -73,7 +74,7 @@ class PolledSource(Source, Protocol):
         ...
 
 
-class ZmqSource:
+class ZmqSource(Closing):
     """Messages from ZeroMQ publishers.
 
     Parameters
@@ -179,14 +180,6 @@ class ZmqSource:
         self._socket.close()
         if self._own_context:
             self._own_context.term()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def believe(parts: Sequence[Any] | None, decode: Decode, counters: Counter[str], where: str) -> Message | None:

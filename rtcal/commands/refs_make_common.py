@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -24,6 +23,7 @@ from rtcal.refmake.cards import Origin, reference_cards
 from rtcal.refmake.ramps import RampStack
 from rtcal.refmake.stacks import Advance
 from streams.clock import SystemClock
+from streams.closing import Closing
 from streams.dq import Dq
 from streams.fits_images import write_image
 from streams.messages import Frame, Message, Read, Scalar
@@ -71,7 +71,7 @@ def check_output(out: Path, overwrite: bool, pedigree: str) -> None:
         raise UsageError(f"--out {out}: there is no directory {out.parent}; make it first")
 
 
-class OneDetector:
+class OneDetector(Closing):
     """The messages of another source that are of one detector.
 
     Parameters
@@ -100,14 +100,6 @@ class OneDetector:
     def close(self) -> None:
         """Close the other source."""
         self._source.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 @dataclass(frozen=True)

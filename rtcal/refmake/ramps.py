@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +14,7 @@ from rtcal.errors import UsageError
 from rtcal.refmake.stacks import Advance, PlaneStack, nobody, row_bands
 from rtcal.steps import BorderTerms
 from streams.clock import NS
+from streams.closing import Closing
 from streams.messages import Read, ReadHeader
 
 Signals = NDArray[np.float64]
@@ -49,7 +48,7 @@ class RampBand:
     """Without what the reference pixels show to drift, (read, y, x)."""
 
 
-class RampStack:
+class RampStack(Closing):
     """All ramps of the inputs, in a file without a name.
 
     Parameters
@@ -158,14 +157,6 @@ class RampStack:
         if not border or channels < 1 or shape[1] % (2 * channels) or min(shape) <= 2 * border:
             return BorderTerms.none((shape[0], shape[1]))
         return steps.border_terms(data, self._zero, np.zeros(shape, np.uint8), border, channels)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def usable(raw_dn: Signals, ceiling_dn: float | NDArray[np.floating]) -> NDArray[np.bool_]:

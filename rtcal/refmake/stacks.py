@@ -7,14 +7,14 @@ pixel needs only its own.
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Protocol, Self
+from typing import IO, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rtcal.buffers import FlagImage, FloatImage
 from rtcal.errors import RtcalError, UsageError
+from streams.closing import Closing
 from streams.messages import Frame, FrameHeader
 
 BAND_BYTES = 48 << 20
@@ -71,7 +71,7 @@ class Frames(Protocol):
         ...
 
 
-class PlaneStack:
+class PlaneStack(Closing):
     """Planes of one shape and dtype in a file without a name, which goes when it is closed or the program ends.
 
     Parameters
@@ -132,16 +132,8 @@ class PlaneStack:
         reason = error.strerror or str(error)
         return RtcalError(f"{self._directory}: no place for the inputs while they are worked on: {reason}")
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-class FrameStack:
+class FrameStack(Closing):
     """Frames of one detector: their headers in memory, rates, errors and flags on disk.
 
     Parameters
@@ -187,11 +179,3 @@ class FrameStack:
         """Give the space back."""
         for stack in (self._rates, self._errors, self._flags):
             stack.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
