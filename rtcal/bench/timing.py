@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from rtcal.bands import BAND_BYTES, Bands
 
-COPY_BYTES = 1 << 30
-PIECE_BYTES = 1 << 27
-"""Most bytes that one copy moves, read and written: all that is wanted, or pieces of it.
+COPY_BYTES = 1 << 29
+PIECE_BYTES = 1 << 26
+"""Most bytes that one copy moves: all that is wanted, or pieces of it.
 
 Beyond some size the C library copies around the caches. Which of the two is faster depends on the machine;
 ours are measured against the faster one.
@@ -62,7 +62,7 @@ class Timing:
 
     @property
     def over_copy(self) -> float:
-        """Time in units of what `np.copyto` takes to move the same number of bytes."""
+        """Time in units of what `np.copyto` takes for an array of as many bytes."""
         return self.ms / self.copy_ms
 
     @property
@@ -72,7 +72,7 @@ class Timing:
 
 
 class Copier:
-    """Moves a number of bytes by `np.copyto`, half of them read and half of them written.
+    """Moves a number of bytes from one place to another by `np.copyto`: each is read once and written once.
 
     Parameters
     ----------
@@ -82,13 +82,13 @@ class Copier:
 
     def __init__(self, bands: Bands) -> None:
         self._bands = bands
-        shape = (bands.threads, COPY_BYTES // 2 // bands.threads)
+        shape = (bands.threads, COPY_BYTES // bands.threads)
         self._source, self._target = _aligned(shape, 0), _aligned(shape, PAGE // 2)
 
     def move(self, total_bytes: int, piece_bytes: int = COPY_BYTES) -> None:
         """Move `total_bytes`, by equal pieces of at most `piece_bytes`."""
         calls = -(-total_bytes // piece_bytes)
-        columns = total_bytes // 2 // self._bands.threads // calls
+        columns = total_bytes // self._bands.threads // calls
 
         def work(rows: slice) -> None:
             np.copyto(self._target[rows, :columns], self._source[rows, :columns])
