@@ -75,6 +75,8 @@ class Ramp:
         self.excluded: list[int] = []
         self.zero: RawImage | None = None
         """Raw pixels of the first read, which signals are relative to."""
+        self.closed = False
+        """Whether all reads have come and the sums are closed with the last of them."""
         self.samples: list[Sample] = []
         """The last reads, the latest first: as many as the test for jumps looks back."""
 
@@ -230,6 +232,8 @@ class Exposure:
         index, time_ns = read.header.read, read.header.time_ns
         if index in ramp.reads:
             raise ReadRejected("duplicates", f"read {index} of ramp {read.header.ramp} came twice")
+        if ramp.closed:
+            raise self._refused("surplus", read, "came after all that were planned")
         if time_ns in ramp.times_ns:
             raise self._refused("bad_time", read, "has the time of an earlier one")
         if len(ramp.reads) >= MAX_READS:
@@ -255,7 +259,17 @@ class Exposure:
         ramp.append(read.header)
         ramp.samples = [self._sample(read.data, ramp.zero), *ramp.samples[: LOOK_BACK if self._chain.test else 0]]
         number = min(read.header.read, LAST_NUMBER)
-        steps.add_read(self._buffers.state, self._chain, ramp.samples, ramp.zero, ramp.timeline, number, self._bands)
+        ramp.closed = len(ramp.reads) == ramp.opening.reads_planned
+        steps.add_read(
+            self._buffers.state,
+            self._chain,
+            ramp.samples,
+            ramp.zero,
+            ramp.timeline,
+            number,
+            self._bands,
+            closes=ramp.closed,
+        )
         if self.plan.mode == "mcds":
             self._take_end(ramp, read.header.read)
         time_ns = read.header.time_ns
@@ -309,7 +323,8 @@ class Exposure:
         """Close the sums of a ramp, or of a part of it; those of several are gathered, for each may be the last."""
         assert ramp.zero is not None
         state, timeline, gain = self._buffers.state, ramp.timeline, self.plan.detector.gain_e_per_dn
-        steps.close_ramp(state, self._chain, ramp.samples, ramp.zero, timeline, self._bands)
+        if not ramp.closed:
+            steps.close_ramp(state, self._chain, ramp.samples, ramp.zero, timeline, self._bands)
         fitted = ends if ends is not None else slope_of(timeline.times_s)
         if len(timeline) < 2:
             self._note(f"ramp {ramp.opening.ramp} has one read; a rate takes two")

@@ -157,7 +157,15 @@ def open_ramp(state: State, bands: Bands) -> None:
 
 
 def add_read(
-    state: State, chain: Chain, samples: Sequence[Sample], zero: RawImage, timeline: Timeline, number: int, bands: Bands
+    state: State,
+    chain: Chain,
+    samples: Sequence[Sample],
+    zero: RawImage,
+    timeline: Timeline,
+    number: int,
+    bands: Bands,
+    *,
+    closes: bool = False,
 ) -> None:
     """Add the latest read of the timeline to the sums; with a test, judge the one before it.
 
@@ -177,6 +185,8 @@ def add_read(
         The read's number in its ramp.
     bands
         The pool.
+    closes
+        Whether the ramp ends with it: then `close_ramp` is done with.
     """
     now, pending, previous = (samples[min(back, len(samples) - 1)] for back in range(3))
     _require("read", now.raw, zero.shape)
@@ -196,6 +206,7 @@ def add_read(
             chain.curve,
             chain.levels,
             judge,
+            closes,
             settings,
             times,
             state,

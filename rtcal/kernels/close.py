@@ -21,6 +21,35 @@ def find_eventful(y, a, b, first_bad, start, n_used, eventful):
 
 
 @kernel
+def close_row(y, n_used, judge, pending, previous, times, settings, state):
+    """Judge the last read of a row, and close the current segments of the pixels that something has happened to.
+
+    Parameters
+    ----------
+    y
+        The row.
+    n_used
+        Number of reads used.
+    judge, times, settings, state
+        As in `read.add_read`.
+    pending, previous
+        Signals of the last two reads, the latest first [DN], float32, (x,); looked at from four reads on.
+    """
+    eventful, places = np.empty(BLOCK, np.uint8), np.empty(BLOCK, np.int64)
+    if judge and n_used > 3:
+        end_row(y, n_used, pending, previous, times, settings, state)
+    for block in range(state.slow.shape[1]):
+        if state.slow[y, block] == 0:
+            continue
+        a, b = np.uint64(block * BLOCK), np.uint64(min((block + 1) * BLOCK, pending.size))
+        find_eventful(y, a, b, state.first_bad, state.start, n_used, eventful)
+        for i in range(list_set(eventful, np.int64(b - a), places)):
+            x = block * BLOCK + places[i]
+            start, stop = np.int64(state.start[y, x]), min(np.int64(state.first_bad[y, x]), n_used)
+            close_segment(y, x, start, stop, state.moments[y, 0, x], state.moments[y, 1, x], times, state.closed)
+
+
+@kernel
 def close_ramp(y_start, y_stop, n_used, pending, previous, zero, curve, judge, settings, times, state):
     """Close the current segment of every pixel that something has happened to: `closed` then holds its whole ramp.
 
@@ -37,7 +66,6 @@ def close_ramp(y_start, y_stop, n_used, pending, previous, zero, curve, judge, s
     """
     nx, linear = zero.shape[1], curve.coefficients.shape[1] == 0
     signal, base = np.empty((2, nx), np.float32), np.empty(nx, np.float32)
-    eventful, places = np.empty(BLOCK, np.uint8), np.empty(BLOCK, np.int64)
     for y in range(y_start, y_stop):
         if judge and n_used > 3:
             signal_row(y, pending.raw, zero, pending.column_dn, pending.row_dn, signal[0])
@@ -46,16 +74,7 @@ def close_ramp(y_start, y_stop, n_used, pending, previous, zero, curve, judge, s
                 base_row(y, zero, curve, base)
                 linearise_row(y, base, curve.coefficients, signal[0])
                 linearise_row(y, base, curve.coefficients, signal[1])
-            end_row(y, n_used, signal[0], signal[1], times, settings, state)
-        for block in range(state.slow.shape[1]):
-            if state.slow[y, block] == 0:
-                continue
-            a, b = np.uint64(block * BLOCK), np.uint64(min((block + 1) * BLOCK, nx))
-            find_eventful(y, a, b, state.first_bad, state.start, n_used, eventful)
-            for i in range(list_set(eventful, np.int64(b - a), places)):
-                x = block * BLOCK + places[i]
-                start, stop = np.int64(state.start[y, x]), min(np.int64(state.first_bad[y, x]), n_used)
-                close_segment(y, x, start, stop, state.moments[y, 0, x], state.moments[y, 1, x], times, state.closed)
+        close_row(y, n_used, judge, signal[0], signal[1], times, settings, state)
 
 
 @kernel

@@ -3,6 +3,7 @@
 import numpy as np
 
 from rtcal.kernels._jit import kernel
+from rtcal.kernels.close import close_row
 from rtcal.kernels.jumps import advance_row, begin_row
 from rtcal.kernels.limits import OVER, UNDER, cut_row, look_row, mark_floor_row
 from rtcal.kernels.planes import BLOCK
@@ -23,9 +24,9 @@ def open_ramp(y_start, y_stop, state):
 
 @kernel
 def add_read(
-    y_start, y_stop, index, number, now, pending, previous, zero, curve, levels, judge, settings, times, state
+    y_start, y_stop, index, number, now, pending, previous, zero, curve, levels, judge, closes, settings, times, state
 ):
-    """Add a read to the sums of a band of rows: levels, signal, the test of the read before, sums.
+    """Add a read to the sums of a band of rows: levels, signal, the test of the read before, sums; close the last.
 
     Parameters
     ----------
@@ -41,6 +42,8 @@ def add_read(
         See `planes`; `state` changes in place.
     judge
         Whether the steps between reads are tested (`jumps`).
+    closes
+        Whether this read ends its ramp, which is closed with it (`close`) while all of it is in the cache.
     settings
         Of the test.
     """
@@ -76,6 +79,8 @@ def add_read(
             begin_row(y, signal[0], signal[1], signal[2], times, settings, state)
         else:
             advance_row(y, index, signal[0], signal[1], signal[2], times, settings, state)
+        if closes:
+            close_row(y, index + 1, judge, signal[0], signal[1], times, settings, state)
 
 
 @kernel

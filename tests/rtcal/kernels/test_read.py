@@ -243,6 +243,42 @@ def test_the_floor_of_the_converter_is_marked(bands):
     assert Dq.AD_FLOOR == 64
 
 
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 9])
+@pytest.mark.parametrize("curve", [None, "curve"])
+def test_a_ramp_closed_with_its_last_read_is_as_one_closed_after_it(n, curve, bands):
+    """With jumps, the last of them in the last read, and saturated pixels, so that every way of closing is gone."""
+    cube = random_ramp(7, n)
+    cube[n // 2 :, 2:4, 5:30] += 3000
+    cube[-1, 4, :20] += 3000
+    cube.setflags(write=False)
+    width = SHAPE[1]
+    powers = np.zeros((1, 3, width), "f4")
+    powers[0, 1], powers[0, 2] = 1, 1e-6
+    powers.setflags(write=False)
+    straight = steps.straight(width)
+    chain = Chain(
+        steps.levels_of(10_500.0, -np.inf, cube.dtype, width),
+        straight if curve is None else Curve(straight.bias_dn, powers),
+        TEST,
+    )
+    states = []
+    for closes in (False, True):
+        state, timeline, samples = allocate_state(SHAPE), Timeline(), []
+        steps.open_ramp(state, bands)
+        for index, read in enumerate(cube):
+            timeline.append(index * 0.72)
+            samples = [steps.sample(read), *samples[:2]]
+            last = closes and index == n - 1
+            steps.add_read(state, chain, samples, cube[0], timeline, index, bands, closes=last)
+        if not closes:
+            steps.close_ramp(state, chain, samples, cube[0], timeline, bands)
+        states.append(state)
+    for one, other in zip(*states, strict=True):
+        np.testing.assert_array_equal(one, other)
+    if n == 9:
+        assert (states[0].closed[:, 1] > 0).any()
+
+
 def test_preview_is_the_mean_slope_of_the_good_pixels_of_a_bin(bands):
     cube = random_ramp(5)
     times_s = np.arange(len(cube)) * 0.72
