@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, Template
 from dashboards.marks import COLOURS
 from dashboards.panels.controls import VIEWS, make_controls
 from dashboards.panels.figure import make_figure, palettes
+from dashboards.panels.lines import line_facts
 from dashboards.panels.plots import make_plots
 from dashboards.settings import DashboardSettings
 
@@ -36,7 +37,7 @@ def make_document(document: Document, settings: DashboardSettings, build_id: str
         small.name = name
         document.add_root(small)
     document.add_root(plot)
-    facts = {"palettes": palettes(), "views": list(VIEWS), "kinds": dict(COLOURS)}
+    facts = {"palettes": palettes(), "views": list(VIEWS), "kinds": dict(COLOURS), **line_facts()}
     arguments = {"figure": plot, **parts, **controls, **plots, **sources, **facts}
     document.js_on_event(DocumentReady, CustomJS(args=arguments, code=READY))
     for model in document.models:

@@ -25,7 +25,7 @@ import numpy as np
 from rtcal.errors import RtcalError
 from streams import wire
 from streams.clock import Clock
-from streams.messages import Frame, Message, Read, Status, StatusHeader
+from streams.messages import Cube, Frame, Message, Read, Spectrum, Status, StatusHeader, White
 from streams.sinks import ZmqSink
 from streams.sources import ZmqSource
 
@@ -148,6 +148,8 @@ class Seen:
     used: int = 0
     first_frame_s: float | None = None
     status: StatusHeader | None = None
+    spectral: dict[str, dict[tuple[str, str, int], float]] = field(default_factory=dict)
+    """By kind (white, spectrum, cube) when each of an exposure came; provisional ones are left out."""
 
 
 class Observer:
@@ -168,7 +170,7 @@ class Observer:
         self.beating = threading.Event()
         self._clock = clock
         self._stop = threading.Event()
-        topics = [wire.topic(f"{instrument}/ALL/status")]
+        topics = [wire.topic(f"{instrument}/{what}") for what in ("ALL/status", "IFS/white", "IFS/spectrum")]
         self._sources = (
             ZmqSource(frames, pattern="sub", bind=False, high_water=100),
             ZmqSource(previews, pattern="sub", bind=False, high_water=100, topics=topics),
@@ -192,9 +194,17 @@ class Observer:
                 return
             if isinstance(message, Frame):
                 self._note_frame(message)
+            elif isinstance(message, White | Spectrum | Cube):
+                self._note_spectral(message)
             elif isinstance(message, Status):
                 self.seen.status = message.header
                 self.beating.set()
+
+    def _note_spectral(self, product: White | Spectrum | Cube) -> None:
+        header = product.header
+        if not header.provisional:
+            of_kind = self.seen.spectral.setdefault(type(product).__name__.lower(), {})
+            of_kind.setdefault((header.detector, header.exposure_id, header.ramps), self._clock.monotonic_s())
 
     def _note_frame(self, frame: Frame) -> None:
         now_s = self._clock.monotonic_s()
@@ -215,8 +225,7 @@ def report(sink: MeasuringSink, seen: Seen, started_s: float, simulator_late: in
     lost = sum(
         one.counters.get("reads_lost", 0) + one.counters.get("dropped_queue_full", 0) for one in detectors.values()
     )
-    waits = [seen.arrived[key] - sent for key, sent in sink.last_reads.items() if key in seen.arrived]
-    quantiles = np.quantile(waits, [0.5, 0.95, 0.99]).round(4).tolist() if waits else [None] * 3
+    waits = _waits(sink, seen.arrived)
     return {
         "reads_sent": sink.reads,
         "reads_received": received,
@@ -226,8 +235,18 @@ def report(sink: MeasuringSink, seen: Seen, started_s: float, simulator_late: in
         "frames_published": seen.frames,
         "frames_missing": sum(key not in seen.arrived for key in sink.last_reads),
         "first_frame_s": None if seen.first_frame_s is None else round(seen.first_frame_s - started_s, 2),
-        "latency_s": dict(zip(("p50", "p95", "p99"), quantiles, strict=True)),
+        "latency_s": _quantiles(waits),
+        **{f"{kind}_latency_s": _quantiles(_waits(sink, came)) for kind, came in seen.spectral.items()},
     }
+
+
+def _waits(sink: MeasuringSink, came: dict[tuple[str, str, int], float]) -> list[float]:
+    return [came[key] - sent for key, sent in sink.last_reads.items() if key in came]
+
+
+def _quantiles(waits: list[float]) -> dict[str, float | None]:
+    values = np.quantile(waits, [0.5, 0.95, 0.99]).round(4).tolist() if waits else [None] * 3
+    return dict(zip(("p50", "p95", "p99"), values, strict=True))
 
 
 def write_report(result: dict[str, Any], path: Path) -> None:

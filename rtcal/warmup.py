@@ -18,7 +18,7 @@ from rtcal.exposure import Exposure, Plan
 from rtcal.kernels.combine import combine_rows
 from rtcal.quality import compile_quality
 from rtcal.spectrograph.arcfile import Arc
-from rtcal.spectrograph.cube import CubeMaker
+from rtcal.spectrograph.cube import CubeMaker, white_light
 from rtcal.spectrograph.sky import oh_offset_px, sky_of
 from rtcal.spectrograph.traces import Traces
 from streams import settings as settings_file
@@ -92,6 +92,7 @@ def _make_cubes() -> None:
         maker = CubeMaker(Arc("warm-up", {}, traces, ("OK",) * count, series, (SIDE, SIDE)))
         plane = np.ones((SIDE, SIDE), np.float32)
         cube = maker.make(plane, plane, np.zeros((SIDE, SIDE), np.uint32))
+        white_light(cube)
         oh_offset_px(sky_of(cube, np.ones(maker.field, bool)), cube.grid)
 
 

@@ -42,6 +42,12 @@ def make_plots() -> tuple[dict[str, Model], dict[str, Model]]:
     lines.varea("wave", "low", "high", source=sources["spectrumData"], fill_color=STAR, fill_alpha=0.18)
     lines.line("wave", "other", source=sources["spectrumData"], line_color=FAINT, line_width=1)
     lines.line("wave", "value", source=sources["spectrumData"], line_color=STAR, line_width=1.3)
+    sources["skyLines"] = ColumnDataSource({"wave": []})
+    lines.vspan("wave", source=sources["skyLines"], line_color=FAINT, line_width=1, line_dash="dotted")
+    sources["ownLines"] = ColumnDataSource({"wave": [], "name": [], "top": []})
+    lines.vspan("wave", source=sources["ownLines"], line_color=REGION, line_width=1)
+    labels = {"text_font_size": "10px", "text_color": REGION, "x_offset": 3, "text_baseline": "top"}
+    lines.text("wave", "top", "name", source=sources["ownLines"], **labels)
     for name in ("firstLine", "lastLine"):
         sources[name] = Span(dimension="height", line_color=CUT, line_width=1.5, visible=False)
         lines.add_layout(sources[name])

@@ -1,7 +1,9 @@
 // A cube: which wavelengths become the image, and the spectrum of a spaxel or a region.
 
+import { LineMarkers } from "./lines.js";
 import { fill } from "./tools.js";
 
+const PLAY_MS = 120;
 const element = (id) => document.getElementById(id);
 
 export class CubePanel {
@@ -11,6 +13,9 @@ export class CubePanel {
     this.wish = wish;
     this.cube = null;
     this.whole = true;
+    this.timer = null;
+    this.markers = new LineMarkers(models);
+    element("cube-play").onclick = () => this.play();
     for (const id of ["cube-first", "cube-last"]) element(id).oninput = () => { this.whole = false; this.changed(); };
     element("cube-how").onchange = () => { this.whole = this.whole && this.how() === "mean"; this.changed(); };
     // A place chosen on the spectrum becomes the slice that is shown.
@@ -63,6 +68,23 @@ export class CubePanel {
     return true;
   }
 
+  // Run through the slices, from the first again after the last, or stop.
+  play() {
+    const playing = this.timer === null && this.cube !== null;
+    clearInterval(this.timer);
+    this.timer = playing ? setInterval(() => this.next(), PLAY_MS) : null;
+    element("cube-play").setAttribute("aria-pressed", playing);
+    element("cube-play").textContent = playing ? "stop" : "play";
+    if (playing && this.how() !== "slice") this.jump(this.wave(this.bins()[0]));
+    return this.cube !== null;
+  }
+
+  next() {
+    if (!this.cube) { this.play(); return; }
+    const at = this.bins()[0];
+    this.jump(this.wave(at + 1 < this.cube.bins ? at + 1 : 0));
+  }
+
   changed() {
     this.describe();
     this.wish();
@@ -94,5 +116,6 @@ export class CubePanel {
       wave: known ? nans(spectrum.wave_um) : [], value: values, other: known ? (spectrum.other ? nans(spectrum.other) : values.map(() => NaN)) : [],
       low: values.map((value, index) => value - errors[index]), high: values.map((value, index) => value + errors[index]),
     });
+    this.markers.over(known ? spectrum.wave_um : [], values);
   }
 }

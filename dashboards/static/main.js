@@ -323,6 +323,7 @@ const keys = new Keys([
     ["t", "click a target for the telescope", () => { tools.setMode("target"); tabs.show("point"); }],
     ["Enter", "spectrum of the spaxel", atCursor((spot) => { if (!cube.cube) return false; tools.spectrumAt(spot); measureNow(); return true; })],
     ["<", "one wavelength down", () => cube.step(-1)], [">", "one wavelength up", () => cube.step(1)],
+    ["P", "run through the slices", () => cube.play()],
     ["j", "surface of the view or region", () => { tools.toggleSurface(); measureNow(); }],
     ["Escape", "take all of it away", () => { tools.clear(); tools.setMode("pan"); }],
   ]],

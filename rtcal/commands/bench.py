@@ -83,6 +83,7 @@ def kernels(
 def live(
     config: ConfigOption = None,
     detectors: Annotated[int, typer.Option(min=1, max=5, help="How many: IMG1 to IMG4, then the IFS.")] = 1,
+    ifs: Annotated[bool, typer.Option("--ifs", help="The IFS is the first of them, and its cubes are timed.")] = False,
     size: SizeOption = 4096,
     seconds: Annotated[float, typer.Option(min=1, help="How long reads flow.")] = 60.0,
     speed: Annotated[float, typer.Option(min=0.01, help="1: a read each 0.72 s; N: N times faster.")] = 1.0,
@@ -104,9 +105,12 @@ def live(
         rtcal bench live --detectors 5 --size 2048 --json
 
         rtcal bench live --detectors 5 --find-rate
+
+        rtcal bench live --detectors 2 --ifs --config lenslet.toml
     """
     start_logging(verbose)
-    chosen = {"detectors": list(DETECTORS[:detectors]), "size": size, "speed": speed, "exposures": 0}
+    order = ("IFS", *DETECTORS[:-1]) if ifs else DETECTORS
+    chosen = {"detectors": list(order[:detectors]), "size": size, "speed": speed, "exposures": 0}
     settings = load_settings(config, simulator=chosen)
     check_wire(settings.streams, "the benchmark")
     stop = threading.Event()

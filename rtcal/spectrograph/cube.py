@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtcal.errors import RtcalError, ShapeError
+from rtcal.kernels import cubes
 from rtcal.kernels import extract as kernel
 from rtcal.spectrograph.arcfile import Arc
 from rtcal.spectrograph.lensletscan import LensletScan
@@ -32,6 +33,11 @@ class Grid:
     def centres_um(self) -> Floats:
         """Return the centres of the bins."""
         return np.asarray(self.first_um + self.step_um * np.arange(self.bins))
+
+    def coarser(self, times: int) -> "Grid":
+        """Return the grid whose bins are so many of this one; what is left over at the red end is left out."""
+        times = min(times, self.bins)
+        return Grid(self.first_um + self.step_um * (times - 1) / 2, self.step_um * times, self.bins // times)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +106,8 @@ class CubeMaker:
         shape = len(self.traces), self.grid.bins
         self._out, self._out_variance = np.empty(shape, np.float32), np.empty(shape, np.float32)
         self._out_flags = np.empty(shape, np.uint32)
+        self._spaxel = self.traces.iy * self.field[1] + self.traces.ix
+        self._alone = np.unique(self._spaxel).size == self._spaxel.size
         self._frame: tuple[Image, Image, Flags] = (self._out[:0], self._out[:0], self._out_flags[:0])
 
     def extract(self, data: Image, err: Image, dq: Flags) -> None:
@@ -146,13 +154,23 @@ class CubeMaker:
         self.extract(data, err, dq)
         return self.finish()
 
-    def _resample(self, index: NDArray[np.int64]) -> tuple[Image, Image, Flags]:
-        """Return flux, variance and flags of some traces on the grid, (trace, bin)."""
-        found, grid = self.profiles, self.grid
+    def make_coarse(self, data: Image, err: Image, dq: Flags, bins: int) -> Cube:
+        """Return a cube of at most so many bins, means of the full grid's, with little work: one step of separation."""
+        self.extract(data, err, dq)
+        self.profiles.separate(*self._frame, min(self._steps, 1))
+        grid = self.grid.coarser(max(1, -(-self.grid.bins // bins)))
+        every = np.arange(len(self.traces))
+        flux, variance, flags = self._resample(every, grid)
+        share = np.float32(self.grid.step_um / grid.step_um)
+        return self.place((flux * share, variance * share**2, flags & UNUSABLE), every, grid)
+
+    def _resample(self, index: NDArray[np.int64], grid: Grid | None = None) -> tuple[Image, Image, Flags]:
+        """Return flux, variance and flags of some traces on the grid, or another, (trace, bin)."""
+        found, whole, grid = self.profiles, grid is None and index.size == len(self.traces), grid or self.grid
         inputs: list[NDArray[Any]] = [found.flux, found.variance, found.dq, self._edges, self._rising]
         out: list[NDArray[Any]] = [self._out, self._out_variance, self._out_flags]
-        if index.size < len(self.traces):
-            inputs = [array[index] for array in inputs]
+        if not whole:
+            inputs = inputs if index.size == len(self.traces) else [array[index] for array in inputs]
             out = [np.empty((index.size, grid.bins), array.dtype) for array in out]
 
         def part(first: int, last: int) -> None:
@@ -161,61 +179,39 @@ class CubeMaker:
         share_out(found.threads, index.size, part)
         return out[0], out[1], out[2]
 
-    def place(self, spectra: tuple[Image, Image, Flags], index: NDArray[np.int64]) -> Cube:
+    def place(self, spectra: tuple[Image, Image, Flags], index: NDArray[np.int64], grid: Grid | None = None) -> Cube:
         """Put the spectra of some traces into their spaxels; the arrays are new."""
         flux, variance, flags = spectra
+        grid = grid or self.grid
         ny, nx = self.field
-        spaxel = (self.traces.iy * nx + self.traces.ix)[index]
-        data = np.full((self.grid.bins, ny * nx), np.nan, np.float32)
-        err = np.full((self.grid.bins, ny * nx), np.nan, np.float32)
-        dq = np.full((self.grid.bins, ny * nx), UNUSABLE, np.uint32)
-        if np.unique(spaxel).size == spaxel.size:
-            data[:, spaxel] = flux.T
-            err[:, spaxel] = np.sqrt(variance).T
-            dq[:, spaxel] = flags.T
+        spaxel = self._spaxel[index]
+        data = np.full((grid.bins, ny * nx), np.nan, np.float32)
+        err = np.full((grid.bins, ny * nx), np.nan, np.float32)
+        dq = np.full((grid.bins, ny * nx), UNUSABLE, np.uint32)
+        if self._alone:
+
+            def part(first: int, last: int) -> None:
+                cubes.place(flux, variance, flags, spaxel, first, last, data, err, dq)
+
+            share_out(self.profiles.threads, grid.bins, part)
         else:  # a spaxel of several traces is their sum
             for one in np.unique(spaxel):
                 here = spaxel == one
                 data[:, one] = flux[here].sum(axis=0)
                 err[:, one] = np.sqrt(variance[here].sum(axis=0))
                 dq[:, one] = np.bitwise_or.reduce(flags[here], axis=0)
-        shape = self.grid.bins, ny, nx
-        return Cube(self.grid, data.reshape(shape), err.reshape(shape), dq.reshape(shape))
+        shape = grid.bins, ny, nx
+        return Cube(grid, data.reshape(shape), err.reshape(shape), dq.reshape(shape))
 
 
-def bin_wavelengths(cube: Cube, binning: int) -> Cube:
-    """Average a cube over groups of wavelength bins; what is left over at the red end is left out."""
-    binning = min(binning, cube.grid.bins)
-    if binning <= 1:
-        return cube
-    count = cube.grid.bins // binning
-    shape = (count, binning, *cube.data.shape[1:])
-    data, err = cube.data[: count * binning].reshape(shape), cube.err[: count * binning].reshape(shape)
-    good = np.isfinite(data)
-    seen = good.sum(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.where(good, data, 0).sum(axis=1) / seen
-        sigma = np.sqrt((np.where(good, err, 0) ** 2).sum(axis=1)) / seen
-    grid = Grid(cube.grid.first_um + cube.grid.step_um * (binning - 1) / 2, cube.grid.step_um * binning, count)
-    dq = np.where(seen > 0, np.uint32(0), UNUSABLE)
-    return Cube(grid, mean.astype(np.float32), sigma.astype(np.float32), dq.astype(np.uint32))
-
-
-def white_light(cube: Cube, low_um: float | None = None, high_um: float | None = None) -> tuple[Image, Image]:
+def white_light(cube: Cube, low_um: float = -np.inf, high_um: float = np.inf, threads: int = 1) -> tuple[Image, Image]:
     """Return mean and its sigma over wavelength, (y, x) [e-/s a bin]; NaN where no bin has a value."""
-    centres = cube.grid.centres_um
-    chosen = np.ones(centres.size, bool)
-    if low_um is not None:
-        chosen &= centres >= low_um
-    if high_um is not None:
-        chosen &= centres <= high_um
-    data, err = cube.data[chosen], cube.err[chosen]
-    good = np.isfinite(data)
-    count = good.sum(axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.where(good, data, 0).sum(axis=0, dtype=np.float64) / count
-        sigma = np.sqrt((np.where(good, err, 0).astype(np.float64) ** 2).sum(axis=0)) / count
-    return mean.astype(np.float32), sigma.astype(np.float32)
+    first, last = np.searchsorted(cube.grid.centres_um, (low_um, np.nextafter(high_um, np.inf)))
+    bins, ny, nx = cube.data.shape
+    flat = cube.data.reshape(bins, -1), cube.err.reshape(bins, -1)
+    mean, sigma = np.empty(ny * nx, np.float32), np.empty(ny * nx, np.float32)
+    share_out(threads, ny * nx, lambda a, b: cubes.average(*flat, int(first), int(last), a, b, mean, sigma))
+    return mean.reshape(ny, nx), sigma.reshape(ny, nx)
 
 
 def aperture_spectrum(cube: Cube, y: float, x: float, radius: float) -> tuple[Image, Image, Flags]:

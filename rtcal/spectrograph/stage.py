@@ -14,7 +14,7 @@ from refcache import Chosen, ReferenceSet
 from rtcal.errors import RtcalError
 from rtcal.spectrograph import sky as night_sky
 from rtcal.spectrograph.arcfile import read_arc
-from rtcal.spectrograph.cube import Cube, CubeMaker, Grid, bin_wavelengths, brightest_place, white_light
+from rtcal.spectrograph.cube import Cube, CubeMaker, Grid, brightest_place, white_light
 from rtcal.spectrograph.lensletscan import LensletScan, read_scan
 from rtcal.spectrograph.linelists import Floats
 from rtcal.spectrograph.nightarcs import NightArcs
@@ -143,8 +143,7 @@ class CubeStage:
         current = self._current(references, header.setup, header.time_ns)
         if current is None or rate.shape != current.maker.shape:
             return None
-        cube = current.maker.make(rate, np.ones_like(rate), dq)
-        binned = bin_wavelengths(cube, max(1, -(-cube.grid.bins // self._settings.preview_bins)))
+        binned = current.maker.make_coarse(rate, np.ones_like(rate), dq, self._settings.preview_bins)
         given = _Given(_of_read(header, effective_s), _scale_of(header.setup), "SCI")
         values = self._values(binned.grid, given, current) | {"provisional": True, "final": False}
         return messages.Cube(CubeHeader(**values, sequence=self._next("preview")), binned.data, binned.err, binned.dq)
@@ -223,7 +222,7 @@ class CubeStage:
     ) -> messages.Cube:
         problem = self.night.problem if self.night is not None else ""
         more: dict[str, Any] = {"notes": [*([problem] if problem else []), *current.notes]}
-        white, _ = white_light(cube)
+        white, _ = white_light(cube, threads=self._threads)
         faint = night_sky.faint_spaxels(white)
         sky = night_sky.sky_of(cube, faint) if faint.any() else None
         if sky is not None:

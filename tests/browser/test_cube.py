@@ -64,3 +64,42 @@ def test_a_region_sums_spaxels(tab):
     tab.page.mouse.up()
     expect(tab.page.locator("#spectrum-note")).to_contain_text("of 12 spaxels")
     expect(tab.page.locator("#region-box dd").nth(1)).to_contain_text("12 good")
+
+
+def marked(tab, column, beside):
+    """A column of the plot's source that has another one too."""
+    plot = "Bokeh.documents[0].get_model_by_name('spectrumPlot')"
+    sources = f"{plot}.renderers.map((one) => one.data_source.data)"
+    return tab.page.evaluate(f"Array.from({sources}.find((data) => data.{beside}).{column})")
+
+
+def test_a_person_s_lines_are_marked_at_their_redshift_and_the_sky_s_too(tab):
+    hover(tab, 20, 24)
+    tab.page.keyboard.press("Enter")
+    tab.page.fill("#lines-text", "Ha, brg 2.14 nonsense")
+    tab.page.fill("#redshift", "0")
+    tab.page.wait_for_selector("#app[data-lines='2']")
+    assert marked(tab, "name", "top") == ["Brg", "2.14"]
+    expect(tab.page.locator("#lines-note")).to_contain_text("not known: nonsense")
+    expect(tab.page.locator("#lines-note")).to_contain_text("1 outside the spectrum")
+    tab.page.fill("#lines-text", "Ha")
+    tab.page.fill("#redshift", "2.3")
+    tab.page.wait_for_selector("#app[data-lines='1']")
+    assert marked(tab, "wave", "top") == pytest.approx([0.656461 * 3.3])
+    assert int(tab.page.get_attribute("#app", "data-oh")) > 0
+    tab.page.uncheck("#oh-lines")
+    tab.page.wait_for_selector("#app[data-oh='0']")
+    tab.page.check("#oh-lines")
+    tab.page.fill("#redshift", "-2")
+    expect(tab.page.locator("#lines-note")).to_contain_text("above −1")
+    tab.page.fill("#redshift", "0")
+    tab.page.locator("#redshift").blur()
+
+
+def test_the_slices_run_until_they_are_stopped(tab):
+    tab.page.keyboard.press("P")
+    first = tab.page.get_attribute("#app", "data-slice")
+    tab.page.wait_for_function(f"document.getElementById('app').dataset.slice !== '{first}'")
+    expect(tab.page.locator("#cube-play")).to_have_text("stop")
+    tab.page.click("#cube-play")
+    expect(tab.page.locator("#cube-play")).to_have_text("play")

@@ -95,6 +95,11 @@ def test_a_read_is_lost_wherever_it_was_lost(measured, heard, lost):
     assert result["first_frame_s"] is None
 
 
+def test_products_of_the_spectrograph_have_their_own_latency(measured):
+    seen = Seen(spectral={"cube": {("IMG1", "E-1", 1): 4.75, ("other", "E-1", 2): 9.0}})
+    assert report(measured, seen, 0.0, 0)["cube_latency_s"] == {"p50": 1.75, "p95": 1.75, "p99": 1.75}
+
+
 def test_a_report_is_json_and_a_place_for_it_that_is_none_is_said(tmp_path):
     write_report({"reads_sent": 1}, tmp_path / "report.json")
     assert json.loads((tmp_path / "report.json").read_text()) == {"reads_sent": 1}
@@ -118,15 +123,19 @@ def test_the_observer_takes_in_all_that_came_before_it_was_closed():
         assert frames.wait_for_receiver(WAIT_S)
         assert previews.wait_for_receiver(WAIT_S)
         previews.send(SAMPLES["preview"])
+        previews.send(SAMPLES["white"])  # a provisional one
+        previews.send(SAMPLES["spectrum"])
         previews.send(heartbeat)
         assert observer.beating.wait(WAIT_S)
         for _ in range(20):
             frames.send(frame)
+        frames.send(SAMPLES["cube"])
         observer.close()
     assert isinstance(frame, Frame)
     assert observer.seen.status == heartbeat.header
     assert observer.seen.frames == 20
     assert observer.seen.used == 20 * frame.header.reads_used
+    assert sorted(observer.seen.spectral) == ["cube", "spectrum"]
     assert list(observer.seen.arrived) == [("IMG1", frame.header.exposure_id, 2)]
 
 

@@ -162,3 +162,20 @@ def test_white_light_and_apertures_count_what_is_there():
     assert flags.tolist() == [0, 0, 2, 0]
     assert np.isnan(aperture_spectrum(cube, 0.0, 0.0, 0.5)[0]).all()
     assert white_light(cube, 1.5005, 1.5015)[0][2, 2] != white_light(cube)[0][2, 2]
+
+
+@pytest.mark.parametrize("mode", ["slicer", "lenslet"])
+def test_a_coarse_cube_is_the_mean_of_the_fine_one(mode):
+    settings, traces = field(mode, 512)
+    maker = CubeMaker(true_arc(traces, 512), steps=1)
+    image = planes(light(settings, traces), sigma=2.0)
+    fine = maker.make(*image)
+    coarse = maker.make_coarse(*image, 20)
+    times = -(-fine.grid.bins // 20)
+    count = fine.grid.bins // times
+    assert coarse.data.shape == (count, *maker.field)
+    assert coarse.grid.centres_um[0] == pytest.approx(fine.grid.centres_um[:times].mean())
+    parts = fine.data[: count * times].reshape(count, times, *maker.field)
+    whole = np.isfinite(parts).all(axis=1)
+    whole[[0, -1]] = False  # a fine bin that is covered in part is scaled to the whole by itself
+    np.testing.assert_allclose(coarse.data[whole], parts.mean(axis=1)[whole], rtol=2e-3, atol=1e-3)
