@@ -56,7 +56,7 @@ class Calibration:
     ) -> "Calibration":
         """Merge the flags of the references that are applied; those of `old` serve again if they are the same."""
         applied = _applied(references)
-        if old is not None and old.static_dq.shape == shape and old.border == border:
+        if old is not None and old.shape == shape and old.border == border:
             before = _applied(old.references)
             if len(before) == len(applied) and all(a is b for a, b in zip(before, applied, strict=True)):
                 return replace(old, references=references)
@@ -85,9 +85,14 @@ class Calibration:
         return replace(self, static_dq=dq, masks=masks)
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.static_dq.shape[0], self.static_dq.shape[1]
+
+    @property
     def width(self) -> int:
         """Columns."""
-        return int(self.static_dq.shape[1])
+        return self.shape[1]
 
     def measured(self, detector: Detector) -> Detector:
         """Return the detector with the gain and the read noise of the references, which win over all else."""

@@ -1,106 +1,45 @@
 """The pipeline of one detector: messages in, previews and frames out.
 
+A read is put in order (`streams.ordering`), opens an exposure if it is the first of one (`selection`: its references),
+is added (`exposure`, `steps`, `kernels`) and gives a preview; the last one of a ramp gives the frame (`issuing`), which
+the night may have then (`night.handover`).
+
 It is the same object live, replayed and offline, and it looks at no clock that could reach a pixel:
 time limits live in the daemon, which calls `finish_ramp` when a ramp's end does not come.
 """
 
-import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Iterator
 
-import numpy as np
-from msgspec.structs import replace
-
-from refcache import Choice, ReferenceSet
-from rtcal.announcements import Announcements
 from rtcal.bands import Bands
-from rtcal.binned import screen_binning
 from rtcal.buffers import Buffers, Stock
-from rtcal.calibration import Calibration, Limits
-from rtcal.config import CalibrationSettings, Detector, DetectorSettings, Mode, NightSettings, RampSettings, detector_of
-from rtcal.errors import ReadRejected, RtcalError
-from rtcal.exposure import Exposure, Plan, Ramp
-from rtcal.joined import Monitor, with_telemetry
-from rtcal.night.bare import Harvest
-from rtcal.night.desk import PUT_S, Desk
-from rtcal.night.kept import Kept
-from rtcal.night.kinds import Kind, fitting, kind_of
+from rtcal.config import detector_of
+from rtcal.errors import ReadRejected
+from rtcal.exposure import Exposure
+from rtcal.issuing import Issuer
+from rtcal.joined import Monitor
+from rtcal.night.desk import Desk
+from rtcal.night.handover import Handover
 from rtcal.night.night import Night
-from rtcal.persistence import Persistence
-from rtcal.quality import Meter, survey_frame
+from rtcal.pipeline_settings import PipelineSettings
+from rtcal.ramp import Plan
 from rtcal.routing import WindowSeen
-from rtcal.snapshots import complete
+from rtcal.selection import References, Selection
 from rtcal.spectrograph.stage import CubeStage
-from rtcal.windowing import Windows
 from streams.clock import Clock
 from streams.messages import (
     DetectorStatus,
-    Frame,
-    FrameHeader,
     Message,
     Observe,
     ObserveHeader,
-    Preview,
-    PreviewHeader,
     Read,
     ReadHeader,
-    Scalar,
     Telemetry,
 )
 from streams.ordering import Resequencer
-from streams.windows import Window, base_detector
 
 END_FRAMES = 3
 """Frame times after its end that reads of an exposure may still come."""
-
-
-class References(Protocol):
-    """What the pipeline asks of the reference store; it never raises."""
-
-    @property
-    def landed(self) -> int:
-        """Goes up whenever something was loaded that a choice may have waited for."""
-        ...
-
-    def open(
-        self,
-        setup: Mapping[str, str | int | float | bool],
-        shape: tuple[int, int],
-        mode: Mode,
-        exposure_time_ns: int,
-    ) -> Choice:
-        """Begin an exposure: the references for its setup, by the rules of this moment."""
-        ...
-
-    def prepare(
-        self,
-        setup: Mapping[str, str | int | float | bool],
-        shape: tuple[int, int],
-        mode: Mode,
-        time_ns: int,
-        then: Callable[[ReferenceSet], None],
-    ) -> None:
-        """Load in the background what a setup will need, then call `then` there with what was chosen."""
-        ...
-
-
-@dataclass(frozen=True)
-class PipelineSettings:
-    """The tables of the configuration that a pipeline needs."""
-
-    ramp: RampSettings
-    calibration: CalibrationSettings
-    detectors: dict[str, DetectorSettings]
-    hold_reads: int
-    preview_pixels: int
-    meter: Meter | None = None
-    """Measures each frame before it leaves."""
-    night: NightSettings | None = None
-    """None: exposures of the night become no references."""
-    announce: dict[str, str] = field(default_factory=dict)
-    """Setup key by the telemetry that tells of its change: references are loaded ahead."""
 
 
 class Pipeline:
@@ -141,33 +80,21 @@ class Pipeline:
         self._settings = settings
         self._references = references
         self._bands = bands
-        self._clock = clock
         self._monitor = monitor
-        self._meter = settings.meter
-        self._persistence = None if settings.meter is None else Persistence(settings.meter.settings)
-        self._cubes = cubes
         self._stock = stock
-        self._order = Resequencer(settings.hold_reads)
-        self._exposure: Exposure | None = None
-        self._buffers: Buffers | None = None
-        self._announcements = Announcements(settings.announce)
-        self._choice: Choice | None = None
-        self._calibration: Calibration | None = None
-        self._prepared: Calibration | None = None
-        self._kind: Kind = "science"
-        self._desk: Desk | None = None
+        desk = None
         if settings.night is not None:
             night = night or Night(settings.night, live=False)
-            self._desk = Desk(settings.night, settings.calibration, night, bands, settings.meter)
-        self._harvest: Harvest | None = None
-        self._glow = np.empty(0, np.int64)
-        self._landed = 0
-        self._windows = Windows(self.counters)
-        self._masked: tuple[Calibration, frozenset[Window], Calibration] | None = None
-        self._sequences: Counter[str] = Counter()
+            desk = Desk(settings.night, settings.calibration, night, bands, settings.meter)
+        self._order = Resequencer(settings.hold_reads)
+        self._selection = Selection(references, settings, desk, self.counters)
+        self._issuer = Issuer(settings, bands, clock, monitor, cubes, self.counters)
+        self._night = None if desk is None else Handover(desk, self._issuer)
+        self._parts = [part for part in (self._order, cubes, desk) if part is not None]
+        self._exposure: Exposure | None = None
+        self._buffers: Buffers | None = None
         self._latest: ReadHeader | None = None
         self._ended: tuple[str, int] | None = None
-        self._revision, self._final = 0, False
         self._end_due_ns: int | None = None
 
     def process(self, message: Message | WindowSeen, *, preview: bool = True) -> Iterator[Message]:
@@ -181,7 +108,7 @@ class Pipeline:
             False leaves out the preview of a read (the daemon is behind, or nobody looks).
         """
         if isinstance(message, WindowSeen):
-            self._windows.see(message)
+            self._selection.windows.see(message)
             return
         yield from self.revisit()
         if self._end_due_ns is not None and message.header.time_ns >= self._end_due_ns:
@@ -193,9 +120,7 @@ class Pipeline:
             case Observe():
                 yield from self._observe(message)
             case Telemetry():
-                changes = self._announcements.changes(message.header)
-                if changes:
-                    self._prepare(changes, message.header.time_ns)
+                self._selection.hear(message.header, self._latest)
                 self.counters["ignored"] += 1
             case _:
                 self.counters["ignored"] += 1
@@ -216,20 +141,13 @@ class Pipeline:
 
     def revisit(self) -> Iterator[Message]:
         """Issue frames again for which there are better references by now."""
-        if self._desk is None:
-            return
-        landed = self._references.landed
-        if landed != self._landed and self._desk.loading:
-            self._desk.look_again()
-        self._landed = landed
-        yield from self._again(self._desk.results())
+        if self._night is not None:
+            yield from self._night.revisit(self._references)
 
     def settle(self, timeout_s: float) -> Iterator[Message]:
         """Wait for what the night is still making of what was handed in; yield the frames that it issues again."""
-        for _ in range(round(timeout_s / PUT_S)):
-            if self._desk is None or self._desk.idle:
-                return
-            yield from self._again(self._desk.wait_for_result(PUT_S))
+        if self._night is not None:
+            yield from self._night.settle(timeout_s)
 
     def rest(self) -> None:
         """Let a publisher begin anew: after a pause the same recording may be played again.
@@ -243,7 +161,9 @@ class Pipeline:
         """Drop the open exposure, after a fault inside; the next one starts clean."""
         self._exposure = self._end_due_ns = None
         self._buffers = None
-        self._calibration = self._masked = self._harvest = None
+        self._selection.forget()
+        if self._night is not None:
+            self._night.forget()
         self._order.reset()  # its counters go on
 
     @property
@@ -259,8 +179,6 @@ class Pipeline:
     def status(self, queued: int = 0, latency_s: float | None = None) -> DetectorStatus:
         """Say where the pipeline stands."""
         latest = self._latest
-        references = [] if self._calibration is None else self._calibration.provenance()
-        parts = (self._order, self._cubes, self._desk)
         return DetectorStatus(
             exposure_id=latest.exposure_id if latest else "",
             ramp=latest.ramp if latest else 0,
@@ -268,8 +186,8 @@ class Pipeline:
             reads_planned=latest.reads_planned if latest else 0,
             queued=queued,
             latency_s=latency_s,
-            counters=dict(sum((part.counters for part in parts if part is not None), self.counters)),
-            references=references,
+            counters=dict(sum((part.counters for part in self._parts), self.counters)),
+            references=self._selection.provenance(),
         )
 
     def _read(self, read: Read, *, preview: bool) -> Iterator[Message]:
@@ -279,7 +197,8 @@ class Pipeline:
                 self.counters["late"] += 1
                 return
             self._exposure = self._ended = None  # played again from the start
-        self._free_sums()
+        if self._night is not None:
+            self._night.free_sums()
         exposure = self._exposure
         if exposure is not None and self._is_new_ramp(exposure, header):
             yield from self._close_ramp(aborted=False)
@@ -290,13 +209,16 @@ class Pipeline:
             return
         self._latest = header
         ramp = exposure.ramp
-        if ramp is not None and ramp.is_complete:  # the frame first: it is what is waited for
+        if ramp is None:
+            return  # every read of it so far was left out
+        complete = ramp.is_complete
+        if complete:  # the frame first: it is what is waited for
             yield from self._close_ramp(aborted=False)
-            if preview:
-                yield self._preview(exposure, header, ramp)
-        elif ramp is not None and preview:
-            yield self._preview(exposure, header, ramp)
-            yield from self._cube_so_far(exposure, header)
+        if preview:
+            self._selection.mask(exposure)
+            yield self._issuer.preview(exposure, header, ramp)
+            if not complete:  # else the whole cube is out
+                yield from self._issuer.cube_so_far(exposure, header, ramp)
 
     def _add(self, exposure: Exposure, read: Read) -> bool:
         """Put a read into the sums, or leave it out by a rule; False if it cannot be part of its ramp."""
@@ -341,51 +263,26 @@ class Pipeline:
                 self.counters["aborted"] += 1
                 yield from self.finish()
             case "PrepareStart":
-                self._prepare(header.setup, header.time_ns)
+                self._selection.prepare(header.setup, header.time_ns, self._latest)
             case "ReadoutFailed":
                 self.counters["readouts_failed"] += 1
         self.counters["events"] += 1
 
     def _open(self, read: Read) -> Exposure:
-        header = read.header
+        """Begin the exposure of a read: detector, references, planes to work in."""
+        header, monitor = read.header, self._monitor
+        detector = detector_of(header, self._settings.detectors, monitor.detector(header) if monitor else None)
         shape = (read.data.shape[0], read.data.shape[1])
-        detector = detector_of(
-            header, self._settings.detectors, self._monitor.detector(header) if self._monitor else None
-        )
-        mode = self._settings.ramp.mode_of(header)
-        setup = _full_setup(header)
-        self._choice = self._references.open(setup, shape, mode, header.time_ns)
-        self._kind = kind_of(header)
-        if self._desk is not None:
-            self._desk.begin(header)
-        ready, self._prepared = self._prepared or self._calibration, None
-        references = self._chosen(self._choice, header.time_ns)
-        references = references.keeping(references)  # what is late for the reads is late for all of the exposure
-        self._calibration = Calibration.build(references, shape, detector.reference_border, ready)
+        calibration = self._selection.begin(header, shape, detector.reference_border)
+        plan = Plan.of(self._settings.ramp, calibration.measured(detector), header, read.data.dtype)
         self._buffers = Buffers.fit_for(read, self._buffers, self._stock)
-        plan = self._plan(mode, self._calibration.measured(detector), read)
-        self._revision, self._final = 0, False
-        if self._monitor is not None:
-            self._monitor.start()
+        self._issuer.begin()
+        if monitor is not None:
+            monitor.start()
         self.counters["exposures"] += 1
-        self._windows.begin(header, shape)
-        exposure = Exposure(read, plan, self._calibration, self._buffers, self._bands)
-        self._mask(exposure)
+        exposure = Exposure(read, plan, calibration, self._buffers, self._bands)
+        self._selection.mask(exposure)
         return exposure
-
-    def _plan(self, mode: Mode, detector: Detector, read: Read) -> Plan:
-        ramp = self._settings.ramp
-        # Only numbers straight from the converter have its floor; reads in float were worked on before.
-        floor_dn = 0.0 if read.data.dtype.kind == "u" else float("-inf")
-        return Plan(
-            mode,
-            ramp.reads_per_end,
-            Limits(detector.saturation_dn * ramp.saturation_fraction, floor_dn),
-            detector,
-            jump_sigma=ramp.jump_sigma,
-            by_signal=ramp.weights == "snr",
-            reference_pixels=ramp.reference_pixels,
-        )
 
     def _close_ramp(self, *, aborted: bool) -> Iterator[Message]:
         exposure = self._exposure
@@ -406,187 +303,18 @@ class Pipeline:
         self._end_due_ns = None
         if exposure is not None and not exposure.ramps and exposure.counts["excluded"]:
             self.counters["exposures_excluded"] += 1  # no read is left that a frame could be made of
-        if exposure is not None and exposure.ramps and not self._final:
+        if exposure is not None and exposure.ramps and not self._issuer.final:
             yield from self._issue(exposure, final=True)
 
     def _issue(self, exposure: Exposure, *, final: bool) -> Iterator[Message]:
-        """Publish an exposure's frame; then see what a final one is good for, and which others are better by it."""
-        with self._bands.turn:
-            frame = self._frame(exposure, final=final)
-        calibration, desk, choice = exposure.calibration, self._desk, self._choice
-        yield from self._products(frame, calibration.references)
-        if desk is None or choice is None or not final:
-            return
-        if desk.wants(frame, self._kind, calibration.references):
-            self._hand_in(desk, exposure, choice, frame.header)
-        else:
-            desk.pass_by()
-        yield from self._again(desk.results())
-
-    def _hand_in(self, desk: Desk, exposure: Exposure, choice: Choice, header: FrameHeader) -> None:
-        """Let the night have an exposure whose frame is out; its sums stay as they are until the next read."""
-        calibration = exposure.calibration
-        try:
-            sums = desk.new_sums((calibration.static_dq.shape[0], calibration.static_dq.shape[1]))
-        except RtcalError as error:
-            desk.fail(error)
-            return
-        kept = Kept(
-            self._kind,
-            header,
-            sums,
-            opening=calibration.references,
-            references=calibration.references,
-            choice=choice,
-            detector=exposure.plan.detector,
-            border=calibration.border,
-            windows=self._windows.places,
-            noise_e=tuple(exposure.channel_noise_e),
-            always=exposure.always,
-            glow=self._glow,
-        )
-        self._harvest = desk.take(kept, exposure.sums, calibration)
-
-    def _again(self, results: Iterable[tuple[Frame, Kept]]) -> Iterator[Message]:
-        """Give the frames that are issued again their numbers and times."""
-        for frame, kept in results:
-            header = replace(frame.header, sequence=self._next("frame"), published_ns=self._clock.tai_ns())
-            self.counters["frames"] += 1
-            self.counters["reissued"] += 1
-            yield from self._products(dataclasses.replace(frame, header=header), kept.opening)
-
-    def _free_sums(self) -> None:
-        """Have the rates of the last exposure out of the sums before these change."""
-        if self._harvest is not None:
-            self._harvest.hurry()
-            self._harvest = None
-
-    def _products(self, frame: Frame, references: ReferenceSet) -> Iterator[Message]:
-        """Yield the frame, then what the spectrograph makes of it."""
-        yield frame
-        if self._cubes is not None:
-            yield from self._cubes.products(frame, references)
-
-    def _cube_so_far(self, exposure: Exposure, header: ReadHeader) -> Iterator[Message]:
-        if self._cubes is None or exposure.ramp is None or not self._cubes.wants_preview(header):
-            return
-        if exposure.ramp.is_complete:
-            return  # the whole cube is about to follow
-        _, rate = exposure.preview(1, exposure.ramp)
-        calibration = exposure.calibration
-        cube = self._cubes.preview(rate, calibration.static_dq, header, calibration.references, exposure.ramp.length_s)
-        if cube is not None:
-            yield cube
-
-    def _frame(self, exposure: Exposure, *, final: bool) -> Frame:
-        self._choose_again(exposure)
-        frame = exposure.frame(
-            self._settings.calibration,
-            sequence=self._next("frame"),
-            revision=self._revision,
-            final=final,
-            published_ns=self._clock.tai_ns(),
-        )
-        if self._monitor is not None:
-            frame = with_telemetry(frame, self._monitor, exposure.calibration.references.types.get("adc"))
-        frame = dataclasses.replace(frame, header=replace(frame.header, references=complete(frame.header)))
-        frame = self._measured(frame, exposure)
-        self._revision += 1
-        self._final = final
-        self.counters["frames"] += 1
-        return frame
-
-    def _measured(self, frame: Frame, exposure: Exposure) -> Frame:
-        """Say in a frame's header how good it is, and flag what may glow."""
-        if self._meter is None or self._persistence is None:
-            return frame
-        self._glow = self._persistence.flag(frame)
-        rows = survey_frame(frame, self._bands)
-        quality = self._meter.measure(frame, rows, exposure.channel_noise_e, int(self._glow.size))
-        self._persistence.remember(frame, rows)
-        header = replace(frame.header, quality=quality, published_ns=self._clock.tai_ns())
-        return dataclasses.replace(frame, header=header)
-
-    def _choose_again(self, exposure: Exposure) -> None:
-        """Take what has been loaded since the exposure began, but for what its reads were corrected with."""
-        assert self._choice is not None  # an exposure is open, or was
-        old = exposure.calibration
+        """Publish an exposure's frame; the night may have the exposure after its final one."""
         latest_ns = self._latest.time_ns if self._latest is not None else exposure.opening.time_ns
-        middle_ns = (exposure.opening.time_ns + latest_ns) // 2
-        references = self._chosen(self._choice, middle_ns).keeping(old.references)
-        shape = (old.static_dq.shape[0], old.static_dq.shape[1])
-        self._calibration = Calibration.build(references, shape, old.border, self._calibration)
-        self._mask(exposure)
-
-    def _chosen(self, choice: Choice, middle_ns: int) -> ReferenceSet:
-        """Return the references of the exposure: by the rules, for its kind, and what the night has better."""
-        if self._desk is None:
-            return fitting(choice.select(), self._kind)
-        return self._desk.choose(choice, self._kind, middle_ns)
-
-    def _mask(self, exposure: Exposure) -> None:
-        """Leave the pixels of the exposure's windows out."""
-        assert self._calibration is not None  # built when the exposure began
-        if self._masked is None or self._masked[:2] != (self._calibration, self._windows.places):
-            masked = self._calibration.masked(self._windows.places)
-            self._masked = self._calibration, self._windows.places, masked
-        exposure.calibration = self._masked[2]
-        exposure.notes += [note for note in self._windows.notes if note not in exposure.notes]
-
-    def _prepare(self, setup: Mapping[str, Scalar], time_ns: int) -> None:
-        """Have the references of an exposure that is announced made ready, on another thread.
-
-        It is of the shape and in the mode of the latest read; what its own setup does not say holds on.
-        """
-        latest, before = self._latest, self._calibration
-        if latest is None or before is None:
-            return
-        shape, border = (before.static_dq.shape[0], before.static_dq.shape[1]), before.border
-
-        def make_ready(references: ReferenceSet) -> None:
-            self._prepared = Calibration.build(references, shape, border, before)
-
-        coming = replace(latest, setup={**latest.setup, **setup})
-        full_setup = _full_setup(coming)
-        self._references.prepare(full_setup, shape, self._settings.ramp.mode_of(coming), time_ns, make_ready)
-
-    def _preview(self, exposure: Exposure, header: ReadHeader, ramp: Ramp) -> Preview:
-        self._mask(exposure)
-        shape = (exposure.calibration.static_dq.shape[0], exposure.calibration.static_dq.shape[1])
-        binning = screen_binning(shape, self._settings.preview_pixels)
-        raw, rate = exposure.preview(binning, ramp)
-        return Preview(
-            PreviewHeader(
-                instrument=header.instrument,
-                detector=header.detector,
-                sequence=self._next("preview"),
-                time_ns=header.time_ns,
-                exposure_id=header.exposure_id,
-                ramp=header.ramp,
-                read=header.read,
-                ramps_planned=header.ramps_planned,
-                reads_planned=header.reads_planned,
-                reads_used=len(ramp.reads),
-                reads_lost=ramp.lost,
-                effective_s=ramp.length_s,
-                binning=binning,
-                full_shape=shape,
-                published_ns=self._clock.tai_ns(),
-                setup=header.setup,
-            ),
-            raw,
-            rate,
-        )
-
-    def _next(self, kind: str) -> int:
-        """Return the sequence number of the next message of a kind."""
-        number = self._sequences[kind]
-        self._sequences[kind] += 1
-        return number
-
-
-def _full_setup(header: ReadHeader) -> dict[str, Scalar]:
-    return {"INSTRUME": header.instrument, "DETECTOR": base_detector(header.detector), **header.setup}
+        with self._bands.turn:
+            self._selection.renew(exposure, latest_ns)
+            frame = self._issuer.frame(exposure, final=final)
+        yield from self._issuer.products(frame, exposure.calibration.references)
+        if final and self._night is not None:
+            yield from self._night.take(exposure, frame, self._selection)
 
 
 def _concerns(step: ObserveHeader, opening: ReadHeader) -> bool:

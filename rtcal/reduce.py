@@ -8,9 +8,11 @@ from functools import partial
 from rtcal.bands import Bands
 from rtcal.config import Settings
 from rtcal.joined import Monitor, make_history
-from rtcal.pipeline import Pipeline, PipelineSettings, References
+from rtcal.pipeline import Pipeline
+from rtcal.pipeline_settings import PipelineSettings
 from rtcal.quality import Meter
 from rtcal.routing import Key, Router
+from rtcal.selection import References
 from rtcal.spectrograph.nightarcs import NightArcs
 from rtcal.spectrograph.stage import CubeStage
 from rtcal.writer import Product

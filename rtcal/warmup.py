@@ -14,9 +14,10 @@ from rtcal.binned import binned_frame
 from rtcal.buffers import Buffers
 from rtcal.calibration import Calibration, Limits
 from rtcal.config import CalibrationSettings, Detector, Mode, Settings
-from rtcal.exposure import Exposure, Plan
+from rtcal.exposure import Exposure
 from rtcal.kernels.combine import combine_rows
 from rtcal.quality import compile_quality
+from rtcal.ramp import Plan
 from rtcal.spectrograph.arcfile import Arc
 from rtcal.spectrograph.cube import CubeMaker, white_light
 from rtcal.spectrograph.sky import oh_offset_px, sky_of

@@ -8,7 +8,7 @@ import pytest
 from rtcal.bands import Bands
 from rtcal.cli import main
 from rtcal.config import CalibrationSettings, RampSettings, Settings
-from rtcal.pipeline import PipelineSettings
+from rtcal.pipeline_settings import PipelineSettings
 from streams import settings as settings_file
 from tests.fakes import FakeClock
 

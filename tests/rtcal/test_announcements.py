@@ -78,10 +78,10 @@ def test_a_moving_wheel_and_a_prepare_start_are_announced_for_the_known_shape(pi
         ("H", "IMG1", SHAPE),
         ("J", "IMG1", SHAPE),
     ]
-    assert pipeline._prepared is not None
+    assert pipeline._selection._prepared is not None
     for read in reads(exposure_id="E-2"):
         list(pipeline.process(read))
-    assert pipeline._prepared is None
+    assert pipeline._selection._prepared is None
 
 
 def test_detectors_that_are_expected_have_their_references_loaded_before_the_first_read():

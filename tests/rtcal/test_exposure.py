@@ -11,7 +11,8 @@ from rtcal.buffers import Buffers
 from rtcal.calibration import Calibration, Limits
 from rtcal.config import Detector
 from rtcal.errors import ReadRejected
-from rtcal.exposure import Exposure, Plan
+from rtcal.exposure import Exposure
+from rtcal.ramp import Plan
 from streams.dq import Dq
 from tests.fakes import FixedReferences, ramp_reads
 

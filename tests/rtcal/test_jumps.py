@@ -6,7 +6,8 @@ import pytest
 from rtcal.buffers import Buffers
 from rtcal.calibration import Calibration, Limits
 from rtcal.config import Detector
-from rtcal.exposure import Exposure, Plan
+from rtcal.exposure import Exposure
+from rtcal.ramp import Plan
 from streams.dq import Dq
 from tests.fakes import FixedReferences, ramp_reads
 

@@ -58,7 +58,7 @@ def run(pipeline, *exposures):
 
 def kept_by(pipeline):
     """The exposures that wait for a better sky."""
-    return pipeline._desk._night.kept.of(pipeline._desk)
+    return pipeline._night._desk._night.kept.of(pipeline._night._desk)
 
 
 def row(frame, reftype):

@@ -1,0 +1,163 @@
+"""What one detector gives out: previews, frames with telemetry and quality, and what the spectrograph makes of them."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from msgspec.structs import replace
+
+from refcache import ReferenceSet
+from rtcal.bands import Bands
+from rtcal.binned import screen_binning
+from rtcal.exposure import Exposure
+from rtcal.joined import Monitor, with_telemetry
+from rtcal.night.kept import Kept
+from rtcal.persistence import Persistence
+from rtcal.pipeline_settings import PipelineSettings
+from rtcal.quality import survey_frame
+from rtcal.ramp import Ramp
+from rtcal.snapshots import complete
+from rtcal.spectrograph.stage import CubeStage
+from streams.clock import Clock
+from streams.messages import Frame, Message, Preview, PreviewHeader, ReadHeader
+
+
+class Issuer:
+    """Makes the messages that go out, and numbers them.
+
+    Parameters
+    ----------
+    settings
+        The tables of the configuration.
+    bands
+        The pool of threads.
+    clock
+        For `published_ns` alone.
+    monitor
+        What telemetry says of the reads; None: there is none.
+    cubes
+        Makes the spectrograph's cubes; None: none are made.
+    counters
+        Takes `frames` and `reissued`.
+
+    Attributes
+    ----------
+    final
+        Whether the exposure's final frame is out.
+    glow
+        Pixels of the latest frame that may glow from earlier exposures, counted row by row.
+    """
+
+    def __init__(
+        self,
+        settings: PipelineSettings,
+        bands: Bands,
+        clock: Clock,
+        monitor: Monitor | None,
+        cubes: CubeStage | None,
+        counters: Counter[str],
+    ) -> None:
+        self.final = False
+        self.glow = np.empty(0, np.int64)
+        self._settings = settings
+        self._meter = settings.meter
+        self._persistence = None if settings.meter is None else Persistence(settings.meter.settings)
+        self._monitor = monitor
+        self._cubes = cubes
+        self._bands = bands
+        self._clock = clock
+        self._counters = counters
+        self._revision = 0
+        self._sequences: Counter[str] = Counter()
+
+    def begin(self) -> None:
+        """Begin an exposure."""
+        self._revision, self.final = 0, False
+
+    def frame(self, exposure: Exposure, *, final: bool) -> Frame:
+        """Return the frame of the ramps that are closed."""
+        frame = exposure.frame(
+            self._settings.calibration,
+            sequence=self._next("frame"),
+            revision=self._revision,
+            final=final,
+            published_ns=self._clock.tai_ns(),
+        )
+        if self._monitor is not None:
+            frame = with_telemetry(frame, self._monitor, exposure.calibration.references.types.get("adc"))
+        frame = dataclasses.replace(frame, header=replace(frame.header, references=complete(frame.header)))
+        frame = self._measured(frame, exposure)
+        self._revision += 1
+        self.final = final
+        self._counters["frames"] += 1
+        return frame
+
+    def again(self, results: Iterable[tuple[Frame, Kept]]) -> Iterator[Message]:
+        """Give the frames that are issued again their numbers and times."""
+        for frame, kept in results:
+            header = replace(frame.header, sequence=self._next("frame"), published_ns=self._clock.tai_ns())
+            self._counters["frames"] += 1
+            self._counters["reissued"] += 1
+            yield from self.products(dataclasses.replace(frame, header=header), kept.opening)
+
+    def products(self, frame: Frame, references: ReferenceSet) -> Iterator[Message]:
+        """Yield the frame, then what the spectrograph makes of it."""
+        yield frame
+        if self._cubes is not None:
+            yield from self._cubes.products(frame, references)
+
+    def preview(self, exposure: Exposure, header: ReadHeader, ramp: Ramp) -> Preview:
+        """Return the preview of a read."""
+        shape = exposure.calibration.shape
+        binning = screen_binning(shape, self._settings.preview_pixels)
+        raw, rate = exposure.preview(binning, ramp)
+        return Preview(
+            PreviewHeader(
+                instrument=header.instrument,
+                detector=header.detector,
+                sequence=self._next("preview"),
+                time_ns=header.time_ns,
+                exposure_id=header.exposure_id,
+                ramp=header.ramp,
+                read=header.read,
+                ramps_planned=header.ramps_planned,
+                reads_planned=header.reads_planned,
+                reads_used=len(ramp.reads),
+                reads_lost=ramp.lost,
+                effective_s=ramp.length_s,
+                binning=binning,
+                full_shape=shape,
+                published_ns=self._clock.tai_ns(),
+                setup=header.setup,
+            ),
+            raw,
+            rate,
+        )
+
+    def cube_so_far(self, exposure: Exposure, header: ReadHeader, ramp: Ramp) -> Iterator[Message]:
+        """Yield the cube of an open ramp, if one is due."""
+        if self._cubes is None or not self._cubes.wants_preview(header):
+            return
+        _, rate = exposure.preview(1, ramp)
+        calibration = exposure.calibration
+        cube = self._cubes.preview(rate, calibration.static_dq, header, calibration.references, ramp.length_s)
+        if cube is not None:
+            yield cube
+
+    def _measured(self, frame: Frame, exposure: Exposure) -> Frame:
+        """Say in a frame's header how good it is, and flag what may glow."""
+        if self._meter is None or self._persistence is None:
+            return frame
+        self.glow = self._persistence.flag(frame)
+        rows = survey_frame(frame, self._bands)
+        quality = self._meter.measure(frame, rows, exposure.channel_noise_e, int(self.glow.size))
+        self._persistence.remember(frame, rows)
+        header = replace(frame.header, quality=quality, published_ns=self._clock.tai_ns())
+        return dataclasses.replace(frame, header=header)
+
+    def _next(self, kind: str) -> int:
+        """Return the sequence number of the next message of a kind."""
+        number = self._sequences[kind]
+        self._sequences[kind] += 1
+        return number
