@@ -98,7 +98,7 @@ def irregularities(counters: Mapping[str, int]) -> str:
 
 def is_absent(reference: Provenance) -> bool:
     """Tell whether there is none of an optional type, which is nothing to be told of each time."""
-    return reference.status in ("MISSING", "DEFAULT") and not reference.name and _optional(reference.reftype)
+    return reference.status in ("MISSING", "DEFAULT", "NA") and not reference.name and _optional(reference.reftype)
 
 
 def _optional(reftype: str) -> bool:
