@@ -20,6 +20,7 @@ BAD = 0
 LUT_SIZE = 65536
 SAMPLE_SIDE = 256
 TICKS = 5
+MOST = 1e30
 
 LOG_DEPTH = 1000.0
 ASINH_SOFTENING = 0.1
@@ -171,17 +172,21 @@ def bin_mean(data: FloatImage, factor: int, dq: NDArray[np.uint32] | None = None
     return out
 
 
-def sample(images: list[FloatImage]) -> NDArray[np.float32]:
-    """Pick finite values on a regular grid, at most 256 x 256 of each image, flat."""
+def sample(images: list[FloatImage]) -> NDArray[np.float64]:
+    """Pick finite values on a regular grid, at most 256 x 256 of each image, flat; none is beyond +-1e30.
+
+    What has grown beyond that by a mistake would leave no finite limits.
+    """
     picked = []
     for image in images:
         step_y, step_x = (max(1, -(-side // SAMPLE_SIDE)) for side in image.shape)
         values = image[step_y // 2 :: step_y, step_x // 2 :: step_x].ravel()
         picked.append(values[np.isfinite(values)])
-    return np.concatenate(picked) if picked else np.empty(0, np.float32)
+    values = np.concatenate(picked) if picked else np.empty(0, np.float32)
+    return values.astype(np.float64).clip(-MOST, MOST)
 
 
-def zscale_limits(values: NDArray[np.float32], contrast: float) -> tuple[float, float]:
+def zscale_limits(values: NDArray[np.float64], contrast: float) -> tuple[float, float]:
     """Find display limits by the IRAF zscale rule (a line through the sorted values around the median).
 
     Parameters
@@ -197,7 +202,7 @@ def zscale_limits(values: NDArray[np.float32], contrast: float) -> tuple[float, 
     return _apart(float(low), float(high))
 
 
-def percentile_limits(values: NDArray[np.float32], percentile: float) -> tuple[float, float]:
+def percentile_limits(values: NDArray[np.float64], percentile: float) -> tuple[float, float]:
     """Find the limits that hold the central `percentile` per cent of a finite flat sample."""
     if values.size == 0:
         return 0.0, 1.0
@@ -206,12 +211,12 @@ def percentile_limits(values: NDArray[np.float32], percentile: float) -> tuple[f
     return _apart(float(low), float(high))
 
 
-def minmax_limits(values: NDArray[np.float32]) -> tuple[float, float]:
+def minmax_limits(values: NDArray[np.float64]) -> tuple[float, float]:
     """Find the lowest and the highest of a finite flat sample."""
     return _apart(*_extremes(values))
 
 
-def _extremes(values: NDArray[np.float32]) -> tuple[float, float]:
+def _extremes(values: NDArray[np.float64]) -> tuple[float, float]:
     return (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
 
 

@@ -28,9 +28,21 @@ def state(snapshot: Snapshot, layout: Layout, viewers: int) -> dict[str, Any]:
         "detectors": [_detector(snapshot, name) for name in ordered(snapshot, layout)],
         "mosaic": [name for name in layout.detectors if name in snapshot.detectors()],
         "daemon": _daemon(snapshot.status) if snapshot.status else None,
+        "problems": _problems(snapshot),
         "status_heard_ms": None if heard is None else heard * 1000.0,
         "display": {**snapshot.counters, "viewers": viewers},
     }
+
+
+def _problems(snapshot: Snapshot) -> list[str]:
+    """Return what an operator should know: what the daemon says, and what cannot be understood of it."""
+    told = list(snapshot.status.problems) if snapshot.status else []
+    other = snapshot.counters.get("rejected_version", 0)
+    if other:
+        told.insert(
+            0, f"{other} messages are of another version than this display understands; update the older of the two"
+        )
+    return told
 
 
 def _daemon(status: StatusHeader) -> dict[str, Any]:
@@ -40,7 +52,6 @@ def _daemon(status: StatusHeader) -> dict[str, Any]:
         "software": status.software,
         "crds_context": status.crds_context,
         "counters": status.counters,
-        "problems": status.problems,
     }
 
 

@@ -38,6 +38,9 @@ export class Health {
         : ["wait", "connecting", ""];
     }
     const state = this.state();
+    if (!state?.daemon && state?.display.rejected_version) {
+      return ["wait", "other version", "What is published there is of another version than this display understands: update the older of the two."];
+    }
     if (!state?.daemon) return ["wait", "no reducer yet", "Waiting for the reducer: no status has been heard."];
     const silent = this.now() - state.status_heard_ms;
     if (silent > STALE_PERIODS * state.daemon.period_ms) {

@@ -26,7 +26,7 @@ export function detectorOf(state, name) {
 }
 
 export function showState(state, focus, choose) {
-  showProblems(state.daemon?.problems ?? []);
+  showProblems(state.problems);
   showRamps(state.detectors, focus, choose);
   const detector = detectorOf(state, focus);
   showFrame(detector);

@@ -34,13 +34,20 @@ def test_before_anything_is_heard_there_is_no_daemon():
 def test_the_daemons_counters_problems_and_period_are_passed_on(feed):
     feed.take(make_status(3, period_s=0.5, detectors=("IMG1",), problems=["disk is full"]))
     told = as_json(feed.latest())
-    assert told["daemon"]["problems"] == ["disk is full"]
+    assert told["problems"] == ["disk is full"]
     assert told["daemon"]["period_ms"] == 500.0
     assert told["daemon"]["counters"] == {"reads_received": 40, "gaps": 0}
     assert told["detectors"][0]["counters"] == {"reads": 40, "reads_lost": 1}
     assert told["detectors"][0]["progress"] == {
         "exposure_id": "2026B-0001", "ramp": 0, "read": 3, "ramps_planned": 0, "reads_planned": 8
     }  # fmt: skip
+
+
+def test_a_stream_of_another_version_is_told_as_a_problem():
+    told = as_json(Snapshot(counters={"rejected_version": 3}))
+    (problem,) = told["problems"]
+    assert "3 messages are of another version" in problem
+    assert as_json(Snapshot(counters={"rejected_parts": 3}))["problems"] == []
 
 
 def test_a_preview_tells_the_progress_better_than_the_heartbeat(feed):

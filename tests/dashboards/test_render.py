@@ -115,3 +115,15 @@ def test_colour_bar_ticks_undo_the_stretch(stretch):
     ticks = np.array(render.tick_values(-3.0, 12.0, stretch))
     brightness = render.stretched((ticks + 3.0) / 15.0, stretch)
     np.testing.assert_allclose(brightness, np.linspace(0, 1, render.TICKS), atol=1e-12)
+
+
+def test_values_at_the_end_of_the_range_have_finite_limits():
+    data = np.full((64, 64), np.float32(3e38))
+    data[::2] *= -1
+    values = render.sample([data])
+    for low, high in (
+        render.zscale_limits(values, 0.25), render.percentile_limits(values, 99.5), render.minmax_limits(values)
+    ):  # fmt: skip
+        assert low < high
+        assert np.isfinite(render.tick_values(low, high, "asinh")).all()
+        assert set(np.unique(render.to_bytes(data, low, high, "linear"))) == {1, 255}
