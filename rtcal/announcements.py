@@ -19,13 +19,9 @@ class Announcements:
         self._events = {name.rpartition(".")[0] for name in keys}
         self._latest: dict[str, Scalar] = {}
 
-    def concerns(self, header: TelemetryHeader) -> bool:
-        """Tell whether an event may announce a setup."""
-        return header.event in self._events
-
     def changes(self, header: TelemetryHeader) -> dict[str, Scalar]:
         """Return the setup keys that an event says something new of, with their values."""
-        if not self.concerns(header):
+        if header.event not in self._events:
             return {}
         changed: dict[str, Scalar] = {}
         for parameter, value in header.values.items():

@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import FrameType
@@ -46,7 +46,6 @@ from streams.messages import (
     Status,
     StatusHeader,
     Telemetry,
-    TelemetryHeader,
 )
 from streams.sinks import Sink, ZmqSink
 from streams.sources import Source
@@ -199,8 +198,9 @@ class Daemon:
             self._telemetry.take(message)
             self._telemetry_heard_s = self._clock.monotonic_s()
             # The rest stays out of the workers' queues: a thousand events must not cost a read.
-            if self._announcements.concerns(message.header):
-                self._announce_change(message.header)
+            changes = self._announcements.changes(message.header)
+            if changes:
+                self._announce_change(changes, message.header.time_ns)
                 self._send(self._router.route(message))
         elif isinstance(message, Observe):
             self.counters["events"] += 1
@@ -228,14 +228,13 @@ class Daemon:
             mode = self._settings.ramp.mode_of(header)
             self._references.prepare(setup, UNKNOWN_SHAPE, mode, header.time_ns, lambda _: None)
 
-    def _announce_change(self, header: TelemetryHeader) -> None:
+    def _announce_change(self, changes: Mapping[str, Scalar], time_ns: int) -> None:
         """Have the references loaded for the detectors that are expected and have not read yet, in their new setup."""
-        changes = self._announcements.changes(header)
         self._announced.update(changes)
-        for expected in self._settings.refcache.expect if changes else ():
+        for expected in self._settings.refcache.expect:
             setup = {"INSTRUME": self._settings.instrument, **expected, **self._announced}
             if (setup["INSTRUME"], setup.get("DETECTOR")) not in self._workers:
-                self._references.prepare(setup, UNKNOWN_SHAPE, "utr", header.time_ns, lambda _: None)
+                self._references.prepare(setup, UNKNOWN_SHAPE, "utr", time_ns, lambda _: None)
 
     def _worker(self, key: Key) -> Worker:
         if key not in self._workers:

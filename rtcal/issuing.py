@@ -77,13 +77,14 @@ class Issuer:
 
     def frame(self, exposure: Exposure, *, final: bool) -> Frame:
         """Return the frame of the ramps that are closed."""
-        frame = exposure.frame(
-            self._settings.calibration,
-            sequence=self._next("frame"),
-            revision=self._revision,
-            final=final,
-            published_ns=self._clock.tai_ns(),
-        )
+        with self._bands.turn:  # what follows needs one thread
+            frame = exposure.frame(
+                self._settings.calibration,
+                sequence=self._next("frame"),
+                revision=self._revision,
+                final=final,
+                published_ns=self._clock.tai_ns(),
+            )
         if self._monitor is not None:
             frame = with_telemetry(frame, self._monitor, exposure.calibration.references.types.get("adc"))
         frame = dataclasses.replace(frame, header=replace(frame.header, references=complete(frame.header)))

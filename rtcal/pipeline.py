@@ -309,9 +309,8 @@ class Pipeline:
     def _issue(self, exposure: Exposure, *, final: bool) -> Iterator[Message]:
         """Publish an exposure's frame; the night may have the exposure after its final one."""
         latest_ns = self._latest.time_ns if self._latest is not None else exposure.opening.time_ns
-        with self._bands.turn:
-            self._selection.renew(exposure, latest_ns)
-            frame = self._issuer.frame(exposure, final=final)
+        self._selection.renew(exposure, latest_ns)
+        frame = self._issuer.frame(exposure, final=final)
         yield from self._issuer.products(frame, exposure.calibration.references)
         if final and self._night is not None:
             yield from self._night.take(exposure, frame, self._selection)

@@ -97,6 +97,18 @@ def test_detectors_that_are_expected_have_their_references_loaded_before_the_fir
     assert first[:4] == [(name, "H", scale, (0, 0)) for scale in (None, 9) for name in ("IMG1", "IMG2")]
 
 
+def test_what_a_wheel_says_over_and_over_takes_one_place_beside_the_reads():
+    noting, sink = Noting(), ListSink()
+    said = [Telemetry(wheel(name="H")) for _ in range(100)]
+    with ListSource([*reads(), *said, *reads(exposure_id="E-2")]) as source:
+        tables = {"announce": {"IRIS.filter.name": "FILTER"}}
+        daemon = Daemon(settings_with(refcache=tables), noting, source, sink, sink, FakeClock())
+        daemon.run(threading.Event())
+    (worker,) = daemon._workers.values()
+    assert worker.status().counters["ignored"] == 1
+    assert worker.status().counters["reads_used"] == 2 * len(list(reads()))
+
+
 def test_reads_do_not_wait_for_references_that_do_not_come(tmp_path, monkeypatch, pipeline_settings, bands, clock):
     """The loader hangs as long as the reads come; then it lets go, and the next frame has them."""
     gate = threading.Event()
