@@ -111,19 +111,23 @@ def _reference(path: Path, reftype: str, images: FitsImages) -> Reference:
 def _numbers(path: Path, reftype: str, images: FitsImages) -> dict[str, Any]:
     """Return the one number that serves for the whole detector, of the types that have one; their flags go with it.
 
-    It is the median of the pixels: a pixel's own is uncertain by a tenth or more, unless dozens of ramps went into it.
+    A pixel's own is uncertain by a tenth or more, unless dozens of ramps went into it. The typical gain is the median;
+    the typical noise is the root of the mean variance of the pixels below three times the median, which itself is low
+    where few reads went into each pixel.
     """
     if reftype not in ("gain", "readnoise"):
         return {}
     usable = np.isfinite(images.data) & (images.data > 0) & (images.dq & DO_NOT_USE == 0)
     if not usable.any():
         raise LayoutError(path, "DATA", "no pixel has a usable value (finite and above 0); make or fetch it again")
-    typical = float(np.median(images.data[usable]))
+    values = images.data[usable]
+    median = float(np.median(values))
     images.dq = np.zeros_like(images.dq)
     if reftype == "gain":
-        return {"gain_e_per_dn": typical}
+        return {"gain_e_per_dn": median}
+    variance = float(np.mean(np.square(values[values <= 3 * median], dtype=np.float64)))
     of_difference = str(images.header.get("RNKIND", "")).strip().upper() == "CDS"
-    return {"noise_e": typical / math.sqrt(2) if of_difference else typical}
+    return {"noise_e": math.sqrt(variance / 2 if of_difference else variance)}
 
 
 def _values(path: Path, reftype: str, images: FitsImages) -> dict[str, Any]:

@@ -190,8 +190,8 @@ class ReadNoise(Reference):
     Attributes
     ----------
     noise_e
-        Median of the good pixels [e-]; that of a file whose RNKIND is CDS, the noise of a difference, is divided by the
-        root of two.
+        Typical of the good pixels [e-]. That of a file whose RNKIND is CDS, the noise of a difference, is divided by
+        the root of two.
     """
 
     reftype: ClassVar[str] = "readnoise"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from rtcal.buffers import FlagImage, FloatImage
 from rtcal.errors import UsageError
-from rtcal.refmake.combine import level, median_of
+from rtcal.refmake.combine import median_of
 from rtcal.refmake.ramps import RampBand, RampStack, Signals
 from rtcal.refmake.stacks import Advance, nobody
 from streams.dq import Dq
@@ -146,9 +146,13 @@ def channel_columns(width: int, channels: int) -> list[slice]:
 
 
 def channel_level(sigma: NDArray[np.floating], dq: FlagImage) -> float:
-    """Return the typical noise of the light-sensitive pixels."""
-    active = (dq & np.uint32(Dq.REFERENCE_PIXEL) == 0) & np.isfinite(sigma)
-    return level(sigma[active])[0]
+    """Return the typical noise of the light-sensitive pixels: the root of their mean variance without noisy ones.
+
+    The median is low by a part in the number of steps, of which the scatter of each pixel is made.
+    """
+    active = sigma[(dq & np.uint32(Dq.REFERENCE_PIXEL) == 0) & np.isfinite(sigma)]
+    quiet = active[active <= NOISY * np.median(active)] if active.size else active
+    return float(np.sqrt(np.mean(quiet**2, dtype=np.float64))) if quiet.size else float("nan")
 
 
 def noisy_pixels(sigma: NDArray[np.floating], dq: FlagImage, typical: float) -> NDArray[np.bool_]:

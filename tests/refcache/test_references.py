@@ -347,16 +347,18 @@ def test_a_window_is_cut_out_of_every_image_and_stays_read_only(tmp_path: Path) 
         crop(cut, 1, 0, (3, 4))
 
 
-def test_gain_and_read_noise_are_the_median_of_the_good_pixels(tmp_path: Path) -> None:
+def test_gain_and_read_noise_are_what_is_typical_of_the_good_pixels(tmp_path: Path) -> None:
     hdus = reference_hdus("readnoise", value=10.0, RNKIND="SINGLE", GAIN=2.0)
     hdus["DATA"].data[0, :4] = [np.nan, -1.0, 0.0, 500.0]
     hdus["DQ"].data[0, 3] = Dq.DO_NOT_USE
     hdus["DATA"].data[1] = 12.0
+    hdus["DATA"].data[2, 0] = 100.0  # noisy: not typical
     hdus.writeto(tmp_path / "n.fits")
     noise = load_reference(tmp_path / "n.fits", "readnoise")
     assert isinstance(noise, ReadNoise)
-    assert noise.noise_e == 10.0
-    assert noise.with_gain(3.0) == 15.0  # measured in DN, with a gain of 2
+    typical = np.sqrt((35 * 100.0 + 8 * 144.0) / 43)
+    assert noise.noise_e == pytest.approx(typical)
+    assert noise.with_gain(3.0) == pytest.approx(1.5 * typical)  # measured in DN, with a gain of 2
     assert noise.shape == SHAPE
     difference = load_reference(
         write_reference(tmp_path / "d.fits", "readnoise", value=10.0, RNKIND="CDS"), "readnoise"
