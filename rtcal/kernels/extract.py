@@ -147,19 +147,41 @@ def render(flux, column, first, share, low, high, model):
 
 
 @kernel
-def correct(data, variance, dq, unusable, column, first, share, model, part, push, start, stop, flux, before):
-    """Move spectra towards the least-squares solution, by what the model of all leaves of the data.
-
-    A step goes from f to before + push (f + part c - before), c = sum(P_i (d - model) / v) / sum(P_i^2 / v): with
-    `push` 1 that of Jacobi, with others one that takes along where the last one led (Chebyshev). It is additive, so
-    that rates below zero, as noise leaves them, stay what they are.
+def weigh_rest(data, variance, dq, unusable, low, high, model):
+    """Turn a model into what it leaves of the data, over the variance; 0 where a pixel takes no part.
 
     Parameters
     ----------
-    data, variance, dq, unusable, column, first, share, start, stop
+    data, variance, dq, unusable
         As in `extract`.
+    low, high
+        Range of rows, `high` not included.
     model
-        Float32, (y, x): from `render` of `flux`.
+        Float32, (y, x): from `render`, changed in place in these rows.
+    """
+    for y in range(low, high):
+        for x in range(model.shape[1]):
+            rest = (data[y, x] - model[y, x]) / variance[y, x]
+            good = (dq[y, x] & unusable) == 0 and variance[y, x] > 0.0 and math.isfinite(rest)
+            model[y, x] = rest if good else 0.0
+
+
+@kernel
+def correct(column, first, share, rest, variance, part, push, start, stop, flux, before):
+    """Move spectra towards the least-squares solution, by what the model of all leaves of the data.
+
+    A step goes from f to before + push (f + part c - before), c = v sum(P_i rest) with v = 1 / sum(P_i^2 / variance):
+    with `push` 1 that of Jacobi, with others one that takes along where the last one led (Chebyshev). It is
+    additive, so that rates below zero, as noise leaves them, stay what they are.
+
+    Parameters
+    ----------
+    column, first, share, start, stop
+        As in `extract`.
+    rest
+        Float32, (y, x): from `weigh_rest`.
+    variance
+        Float32, (trace, t): that of the spectra, from `extract` of the same image.
     part, push
         See above.
     flux, before
@@ -169,22 +191,14 @@ def correct(data, variance, dq, unusable, column, first, share, model, part, pus
         for t in range(first.shape[1]):
             if first[i, t] < 0 or not math.isfinite(flux[i, t]):
                 continue
-            x = column[i] + t
-            total, norm = 0.0, 0.0
+            total = 0.0
             for k in range(share.shape[2]):
                 own = share[i, t, k]
-                y = first[i, t] + k
-                if own <= 0.0 or (dq[y, x] & unusable) != 0 or not math.isfinite(data[y, x]):
-                    continue
-                if not variance[y, x] > 0.0:
-                    continue
-                weight = own / variance[y, x]
-                total += weight * (data[y, x] - model[y, x])
-                norm += weight * own
-            if norm > 0.0:
-                last = flux[i, t]
-                flux[i, t] = before[i, t] + push * (last + part * total / norm - before[i, t])
-                before[i, t] = last
+                if own > 0.0:
+                    total += own * rest[first[i, t] + k, column[i] + t]
+            last = flux[i, t]
+            flux[i, t] = before[i, t] + push * (last + part * total * variance[i, t] - before[i, t])
+            before[i, t] = last
 
 
 @kernel

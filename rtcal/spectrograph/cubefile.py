@@ -85,7 +85,7 @@ def _world(header: CubeHeader) -> dict[str, str | int | float | bool]:
         # Without a pointing the field's own axes, from its centre.
         world |= {f"CTYPE{axis}": "LINEAR", f"CUNIT{axis}": "deg" if side else "pixel", f"CRVAL{axis}": 0.0}
         world |= {f"CRPIX{axis}": (spaxels + 1) / 2, f"CDELT{axis}": side or 1.0}
-    world |= {"CTYPE3": "WAVE", "CUNIT3": "um", "CRPIX3": 1.0}
+    world |= {"CTYPE3": "WAVE", "CUNIT3": "um", "CRPIX3": 1.0, "DISPAXIS": 3}
     return world | {"CRVAL3": header.wave_first_um, "CDELT3": header.wave_step_um, "SPECSYS": "TOPOCENT"}
 
 

@@ -113,19 +113,16 @@ class Profiles:
         low = max(2.0 - self._overlap, LEAST_BACK)
         part, rho, push = 2 / (self._overlap + low), (self._overlap - low) / (self._overlap + low), 1.0
         before[:] = self.flux
-
         for step in range(steps):
             push = 1.0 if step == 0 else 1 / (1 - rho**2 / 2) if step == 1 else 1 / (1 - rho**2 * push / 4)
             self._render(self.flux, model)
-            self._correct((data, variance, dq), part, push)
+            self._correct((data, variance, dq), model, part, push)
 
-    def _correct(self, image: tuple[Image, Image, Flags], part: float, push: float) -> None:
-        given = *self._of(*image), self._model, part, push
-
-        def share(a: int, b: int) -> None:
-            kernel.correct(*given, a, b, self.flux, self._before)
-
-        share_out(self.threads, len(self.traces), share)
+    def _correct(self, image: tuple[Image, Image, Flags], model: Image, part: float, push: float) -> None:
+        given = self.traces.column, self._first, self._share, model, self.variance, part, push
+        rows = model.shape[0]
+        share_out(self.threads, rows, lambda a, b: kernel.weigh_rest(*image, UNUSABLE, a, b, model))
+        share_out(self.threads, len(self.traces), lambda a, b: kernel.correct(*given, a, b, self.flux, self._before))
 
     def _render(self, flux: Image, model: Image) -> None:
         """Draw the spectra; threads share the columns, so that each pixel is one thread's."""

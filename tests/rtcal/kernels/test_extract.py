@@ -115,11 +115,13 @@ def test_overlapping_spectra_are_separated_to_the_least_squares_solution():
     args = (data, variance, dq, np.uint32(1), COLUMN, first, share)
     flux, model = np.empty(first.shape, np.float32), np.empty(data.shape, np.float32)
     before = np.zeros_like(flux)
-    kernel.extract(*args, np.full(2, 2 * half), True, 0, 2, flux, np.empty_like(flux), np.empty(first.shape, np.uint32))
+    flux_var = np.empty_like(flux)
+    kernel.extract(*args, np.full(2, 2 * half), True, 0, 2, flux, flux_var, np.empty(first.shape, np.uint32))
     for _ in range(12):
         for low, high in ((0, 7), (7, 18)):
             kernel.render(flux, COLUMN, first, share, low, high, model)
-        kernel.correct(*args, model, 1.0, 1.0, 0, 2, flux, before)
+        kernel.weigh_rest(*args[:4], 0, 24, model)
+        kernel.correct(COLUMN, first, share, model, flux_var, 1.0, 1.0, 0, 2, flux, before)
     for x in range(2, 14):
         t = x - COLUMN
         columns = np.zeros((24, 2))
