@@ -1,4 +1,4 @@
-"""The quick-look display: a Bokeh server that follows the published stream.
+"""The quick-look display: a web server that follows the published stream.
 
 `python -m dashboards` subscribes to frames, previews and status and serves one page to any number of
 browsers; `docs/dashboard.md` is its manual. What happens to a frame:

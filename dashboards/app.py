@@ -1,29 +1,24 @@
-"""The server: Bokeh's, with the image pane's websocket and the page's own files beside it.
+"""The server: the page, its files, and the websocket of the image pane.
 
 Everything that moves reaches a page through that websocket, and the Bokeh models are mutated in the
-browser alone. So a page works on after the server was started again.
+browser alone: there is no Bokeh server. So a page works on after the server was started again.
 """
 
 import hashlib
 import os
 import socket
-from functools import partial
 
-from bokeh.application import Application
-from bokeh.application.handlers.function import FunctionHandler
-from bokeh.server.server import BaseServer
-from bokeh.server.tornado import BokehTornado
-from bokeh.settings import settings as bokeh_settings
+from bokeh.util.paths import bokehjs_path
 from tornado.httpserver import HTTPServer
-from tornado.ioloop import IOLoop, PeriodicCallback
-from tornado.web import RequestHandler, StaticFileHandler
+from tornado.ioloop import PeriodicCallback
+from tornado.web import Application, RequestHandler, StaticFileHandler
 
 from dashboards.board import Board
 from dashboards.desk import Desk
 from dashboards.feed import Feed
 from dashboards.hub import Hub
 from dashboards.image import Viewer
-from dashboards.page import STATIC, make_document
+from dashboards.page import STATIC, make_page
 from dashboards.panels.strip import thumbnail
 from dashboards.panels.telemetry import telemetry_pages
 from dashboards.settings import DashboardSettings
@@ -31,7 +26,19 @@ from streams.errors import EndpointError
 from streams.optics import Optics
 
 PING_S = 10
-UNUSED_SESSION_MS = 10_000
+
+
+class Page(RequestHandler):
+    """The page itself, made once: a hundred people who open it at once cost no image."""
+
+    def initialize(self, content: str) -> None:
+        """Take what Tornado passes to every handler."""
+        self._content = content
+
+    def get(self) -> None:
+        """Write it."""
+        self.set_header("Cache-Control", "no-cache")
+        self.finish(self._content)
 
 
 class PageFiles(StaticFileHandler):
@@ -130,41 +137,32 @@ class Dashboard:
         self.port = int(listening.getsockname()[1])
         self.url = f"http://{_host(settings.address)}:{self.port}/"
         self.hub = Hub(feed, settings, optics, desk, build_id(), board)
-        bokeh_settings.resources = "server"  # no browser ever fetches from elsewhere
-        origins = _origins(settings, self.port)
-        application = BokehTornado(
-            {"/": Application(FunctionHandler(partial(make_document, settings=settings, build_id=build_id())))},
-            extra_websocket_origins=sorted(origins),
-            extra_patterns=[
-                ("/stream", Viewer, {"hub": self.hub, "origins": origins}),
+        application = Application(
+            [
+                ("/", Page, {"content": make_page(settings, build_id())}),
+                ("/stream", Viewer, {"hub": self.hub, "origins": _origins(settings, self.port)}),
+                ("/static/(.*)", StaticFileHandler, {"path": str(bokehjs_path())}),
                 ("/quicklook/(.*)", PageFiles, {"path": str(STATIC)}),
                 ("/frame/([0-9a-f]{8})-([0-9]{1,15}).fits", FrameFile, {"hub": self.hub}),
                 ("/log.csv", LogFile, {"hub": self.hub}),
                 *telemetry_pages(board, feed),
                 ("/thumb/([0-9a-f]{8})-([0-9]{1,15}).png", Thumbnail, {"hub": self.hub}),
             ],
-            use_index=False,
-            unused_session_lifetime_milliseconds=UNUSED_SESSION_MS,
-            check_unused_sessions_milliseconds=UNUSED_SESSION_MS,
             websocket_ping_interval=PING_S,
             websocket_ping_timeout=PING_S,
         )
         self._http = HTTPServer(application)
         self._http.add_sockets([listening])
-        self.io_loop = IOLoop.current()
-        self._server = BaseServer(self.io_loop, application, self._http)
         self._ticker = PeriodicCallback(self.hub.tick, settings.tick_s * 1000.0)
 
     def start(self) -> None:
-        """Begin to serve; the caller runs `io_loop`."""
-        self._server.start()
+        """Begin to offer what is new; pages are served from the beginning."""
         self._ticker.start()
 
     def stop(self) -> None:
         """Close the port and every page's connections."""
         self._ticker.stop()
         self.hub.close()
-        self._server.stop()
         self._http.stop()
 
 

@@ -4,8 +4,10 @@ from functools import cache
 from pathlib import Path
 
 from bokeh.document import Document
+from bokeh.embed import file_html
 from bokeh.events import DocumentReady
 from bokeh.models import CustomJS, ImportedStyleSheet
+from bokeh.resources import Resources
 from jinja2 import Environment, FileSystemLoader, Template
 
 from dashboards.marks import COLOURS
@@ -21,11 +23,9 @@ READY = "export default (args) => window.quicklookReady(args)"
 """Hands the models to `static/main.js` as soon as Bokeh has drawn them."""
 
 
-def make_document(document: Document, settings: DashboardSettings, build_id: str) -> None:
-    """Fill the document of one page.
-
-    No model is synchronised back to the server: what a page does stays in that page.
-    """
+def make_page(settings: DashboardSettings, build_id: str) -> str:
+    """Return the page, the same for everybody: what a person does to its models stays in the browser."""
+    document = Document()
     plot, parts = make_figure(settings)
     controls = make_controls(settings)
     plots, sources = make_plots()
@@ -40,14 +40,14 @@ def make_document(document: Document, settings: DashboardSettings, build_id: str
     facts = {"palettes": palettes(), "views": list(VIEWS), "kinds": dict(COLOURS), **line_facts()}
     arguments = {"figure": plot, **parts, **controls, **plots, **sources, **facts}
     document.js_on_event(DocumentReady, CustomJS(args=arguments, code=READY))
-    for model in document.models:
-        model.syncable = False
-    # The page tells of a lost server itself, and finds it again by itself.
-    document.config.notify_connection_status = False
-    document.config.reconnect_session = False
-    document.title = "IRIS quick-look"
-    document.template = _template()
-    document.template_variables.update(build=build_id, theme=settings.theme)
+    page: str = file_html(
+        document,
+        Resources(mode="server", root_url="./"),  # no browser ever fetches from elsewhere
+        "IRIS quick-look",
+        template=_template(),
+        template_variables={"build": build_id, "theme": settings.theme},
+    )
+    return page
 
 
 @cache
