@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from types import FrameType
@@ -322,7 +323,7 @@ def _night_arcs(settings: Settings) -> NightArcs | None:
 
 
 def serve(settings: Settings, clock: Clock, stop: threading.Event, say: Callable[[str], None]) -> None:
-    """Run the daemon of a configuration: compile, load, open the sockets, loop.
+    """Run the daemon of a configuration: compile and load at the same time, open the sockets, loop.
 
     Parameters
     ----------
@@ -342,18 +343,17 @@ def serve(settings: Settings, clock: Clock, stop: threading.Event, say: Callable
     ImageError
         If frames are to be written and their directory cannot be made.
     """
-    began = time.perf_counter()
-    with Bands(settings.daemon.threads) as bands:
-        compile_kernels(settings.calibration, bands)
-    say(f"kernels compiled in {time.perf_counter() - began:.1f} s")
-    references = ReferenceStore(settings.refcache, settings.calibration.stale_s, wait=False)
-    problems = references.preload(now_ns=clock.tai_ns())
-    for problem in problems:
-        say(f"references: {problem}")
-    say(f"references: context {references.crds_context or 'none'}")
-    began = time.perf_counter()
-    stock = Stock(_expected(references))
-    say(f"memory of {len(stock)} detectors taken in {time.perf_counter() - began:.1f} s")
+    with ThreadPoolExecutor(1, thread_name_prefix="compiler") as compiler:
+        compiled = compiler.submit(_compile, settings, say)
+        references = ReferenceStore(settings.refcache, settings.calibration.stale_s, wait=False)
+        problems = references.preload(now_ns=clock.tai_ns())
+        for problem in problems:
+            say(f"references: {problem}")
+        say(f"references: context {references.crds_context or 'none'}")
+        began = time.perf_counter()
+        stock = Stock(_expected(references))
+        say(f"memory of {len(stock)} detectors taken in {time.perf_counter() - began:.1f} s")
+        compiled.result()
     if stop.is_set():
         references.close()
         return
@@ -367,6 +367,13 @@ def serve(settings: Settings, clock: Clock, stop: threading.Event, say: Callable
     ):
         say(f"reads from {source.endpoint}, frames to {frames.endpoint}, previews to {previews.endpoint}")
         Daemon(settings, references, source, frames, previews, clock, problems, stock).run(stop)
+
+
+def _compile(settings: Settings, say: Callable[[str], None]) -> None:
+    began = time.perf_counter()
+    with Bands(settings.daemon.threads) as bands:
+        compile_kernels(settings.calibration, bands)
+    say(f"kernels compiled in {time.perf_counter() - began:.1f} s")
 
 
 def _expected(references: ReferenceStore) -> list[tuple[int, int]]:
