@@ -79,7 +79,7 @@ def test_each_pixel_has_the_mixture_of_least_variance():
 @pytest.mark.parametrize(("light", "least_gain"), [(2.0, 0.999), (100.0, 1.04), (20_000.0, 1.12)])
 def test_errors_are_honest_and_photons_gain(light, least_gain):
     """20 reads: up to 14 % of the variance where photons make it, nothing where the reads do."""
-    n, shape = 20, (128, 512)
+    n, shape = 20, (64, 512)
     cube, times_s = ramp_of(light, n, shape, 2)
     rate, variance, _ = run(cube, times_s, ceiling_dn=1e9)
     slope = slope_of(times_s)
