@@ -64,7 +64,7 @@ def _frame_cases(scene: Scene, bands: Bands) -> list[Case]:
         badpix.repair(out.rate, out.err, out.dq, rows.start, rows.stop)
 
     return [
-        Case("last read", LAST_BYTES, partial(judge_last, scene, bands), None),
+        Case("closing, apart from the last read", LAST_BYTES, partial(judge_last, scene, bands), None),
         Case(
             "finalise, 1 % repaired",
             FINISH_BYTES,
@@ -84,7 +84,7 @@ def _frame_cases(scene: Scene, bands: Bands) -> list[Case]:
 
 
 def judge_last(scene: Scene, bands: Bands) -> None:
-    """Do what closes a ramp: the test of its last read, and the segments."""
+    """Do what closes a ramp whose last read has not come: the test of the latest one, and the segments."""
     work = Work(scene.reads, scene.chain(test=True), refpix=False)
     samples = [scene.sample(read, work) for read in (scene.reads[-1], scene.reads[-2])]
     steps.close_ramp(scene.state, work.chain, samples, scene.reads[0], scene.timeline, bands)

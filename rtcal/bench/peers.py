@@ -76,8 +76,8 @@ def ours(cube: Cube, bands: Bands, test: JumpTest | None = None) -> Fit:
         for index, (read, time_s) in enumerate(zip(cube, times_s, strict=True)):
             timeline.append(time_s)
             samples = [steps.sample(read), *samples[:2]]
-            steps.add_read(state, chain, samples, cube[0], timeline, index, bands)
-        steps.close_ramp(state, chain, samples, cube[0], timeline, bands)
+            last = index == len(cube) - 1
+            steps.add_read(state, chain, samples, cube[0], timeline, index, bands, closes=last)
         estimate = steps.estimate_of(state, None, slope_of(times_s), len(cube), GAIN_E_PER_DN, gathered=False)
         one = steps.flat_row(1, shape[1])
         inputs = Inputs(estimate, noise, static_dq, 0, nothing, nothing, one, nothing.rate)
