@@ -13,7 +13,7 @@ NAMES = (
     "read: refpix, jumps",
     "read: refpix, jumps, bright",
     "read: whole chain",
-    "last read",
+    "closing, apart from the last read",
     "finalise, 1 % repaired",
     "finalise, linearity",
     "repair alone, 1 % bad",
