@@ -2,7 +2,7 @@
 
 A read is put in order (`streams.ordering`), opens an exposure if it is the first of one (`selection`: its references),
 is added (`exposure`, `steps`, `kernels`) and gives a preview; the last one of a ramp gives the frame (`issuing`), which
-the night may have then (`night.handover`).
+the night may have then (`handover`).
 
 It is the same object live, replayed and offline, and it looks at no clock that could reach a pixel:
 time limits live in the daemon, which calls `finish_ramp` when a ramp's end does not come.
@@ -16,10 +16,10 @@ from rtcal.buffers import Buffers, Stock
 from rtcal.config import detector_of
 from rtcal.errors import ReadRejected
 from rtcal.exposure import Exposure
+from rtcal.handover import Handover
 from rtcal.issuing import Issuer
 from rtcal.joined import Monitor
 from rtcal.night.desk import Desk
-from rtcal.night.handover import Handover
 from rtcal.night.night import Night
 from rtcal.pipeline_settings import PipelineSettings
 from rtcal.ramp import Plan
