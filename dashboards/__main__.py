@@ -8,11 +8,13 @@ import asyncio
 import logging
 import signal
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
+from multiprocessing import get_context
 from pathlib import Path
 
 from dashboards.alarms import Alarms, load_limits
-from dashboards.app import Dashboard
+from dashboards.app import Dashboard, page_of
 from dashboards.board import Board
 from dashboards.desk import Desk, read_token
 from dashboards.feed import Feed
@@ -43,10 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
     except SettingsError as error:
         return _fail(str(error), 2)
     keep_heap()
-    photometry.compile_kernels()
-    compile_kernels()  # before anything listens: the first frame must not wait for a compiler
     try:
-        asyncio.run(_serve(settings, options))
+        asyncio.run(_serve(settings, options, _make_ready(settings)))
     except SettingsError as error:
         return _fail(str(error), 2)
     except EndpointError as error:
@@ -54,7 +54,19 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-async def _serve(settings: Settings, options: argparse.Namespace) -> None:
+def _make_ready(settings: Settings) -> str:
+    """Compile the kernels, for no frame must wait for a compiler, and meanwhile make the page.
+
+    Another process makes it: what that takes of memory (Bokeh, pandas) is given back with its end.
+    """
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        page = pool.submit(page_of, settings.dashboard)
+        photometry.compile_kernels()
+        compile_kernels()
+        return page.result()
+
+
+async def _serve(settings: Settings, options: argparse.Namespace, page: str) -> None:
     chosen = settings.dashboard
     feed = Feed(SystemClock(), chosen.budget, chosen.display_pixels, full_frames=chosen.full_frames)
     board = Board(load_keys(settings.telemetry.keys), SystemClock())
@@ -67,7 +79,7 @@ async def _serve(settings: Settings, options: argparse.Namespace) -> None:
         board.on_event = desk.hear
         stack.callback(board.stop)
         stack.callback(feed.stop)
-        dashboard = Dashboard(feed, chosen, settings.instrument_optics, desk, options.port, board)
+        dashboard = Dashboard(feed, chosen, settings.instrument_optics, desk, options.port, board, page)
         stack.callback(dashboard.stop)
         _follow(settings, options, feed, board)
         dashboard.start()

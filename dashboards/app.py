@@ -7,6 +7,9 @@ browser alone: there is no Bokeh server. So a page works on after the server was
 import hashlib
 import os
 import socket
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 
 from bokeh.util.paths import bokehjs_path
 from tornado.httpserver import HTTPServer
@@ -18,27 +21,27 @@ from dashboards.desk import Desk
 from dashboards.feed import Feed
 from dashboards.hub import Hub
 from dashboards.image import Viewer
-from dashboards.page import STATIC, make_page
 from dashboards.panels.strip import thumbnail
 from dashboards.panels.telemetry import telemetry_pages
 from dashboards.settings import DashboardSettings
 from streams.errors import EndpointError
 from streams.optics import Optics
 
+STATIC = Path(__file__).with_name("static")
 PING_S = 10
 
 
 class Page(RequestHandler):
     """The page itself, made once: a hundred people who open it at once cost no image."""
 
-    def initialize(self, content: str) -> None:
+    def initialize(self, content: Callable[[], str]) -> None:
         """Take what Tornado passes to every handler."""
         self._content = content
 
     def get(self) -> None:
         """Write it."""
         self.set_header("Cache-Control", "no-cache")
-        self.finish(self._content)
+        self.finish(self._content())
 
 
 class PageFiles(StaticFileHandler):
@@ -117,6 +120,8 @@ class Dashboard:
         Overrides the settings' port; 0 lets the system choose.
     board
         All telemetry, for its page; None: there is no such page. It stays the caller's.
+    page
+        The page, where it is made already; else it is when somebody asks for it.
 
     Raises
     ------
@@ -132,6 +137,7 @@ class Dashboard:
         desk: Desk,
         port: int | None = None,
         board: Board | None = None,
+        page: str = "",
     ) -> None:
         listening = _bind(settings.address, settings.port if port is None else port)
         self.port = int(listening.getsockname()[1])
@@ -139,7 +145,7 @@ class Dashboard:
         self.hub = Hub(feed, settings, optics, desk, build_id(), board)
         application = Application(
             [
-                ("/", Page, {"content": make_page(settings, build_id())}),
+                ("/", Page, {"content": cache(lambda: page or page_of(settings))}),
                 ("/stream", Viewer, {"hub": self.hub, "origins": _origins(settings, self.port)}),
                 ("/static/(.*)", StaticFileHandler, {"path": str(bokehjs_path())}),
                 ("/quicklook/(.*)", PageFiles, {"path": str(STATIC)}),
@@ -164,6 +170,13 @@ class Dashboard:
         self._ticker.stop()
         self.hub.close()
         self._http.stop()
+
+
+def page_of(settings: DashboardSettings) -> str:
+    """Make the page."""
+    from dashboards.page import make_page  # Bokeh takes 100 MB that a process with its page made has no use for
+
+    return make_page(settings, build_id())
 
 
 def build_id() -> str:
