@@ -74,7 +74,7 @@ class BareFile:
         except OSError as error:
             raise self._error(error) from error
         self._file = file.fileno()
-        weakref.finalize(self, file.close)
+        weakref.finalize(self, file.close).atexit = False  # the thread may still be at work then
 
     @property
     def nbytes(self) -> int:
