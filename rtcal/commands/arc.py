@@ -111,6 +111,8 @@ def solve_(
     with progress_bar() as progress:
         task = progress.add_task("traces", total=len(where))
         known = read_solution(traces) if traces is not None else []
+        if known and len(known) != len(where):
+            raise UsageError(f"{traces} has {len(known)} traces, the arc {len(where)} spectra: it is of another mode")
         solution = solve(arcs, listed, wave_range, how, lambda done, _: progress.update(task, completed=done), known)
     history = [f"from {path.name}" for path in inputs] + [f"lines: {lines.name if lines else 'own tables'}"]
     light = together(arcs)

@@ -7,6 +7,7 @@ in common: a coefficient is drawn to its neighbours' by as much as its own error
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Annotated, Final
 
 import numpy as np
@@ -20,6 +21,7 @@ from rtcal.spectrograph.linelists import Floats, LineList, lamp_lines
 from rtcal.spectrograph.matching import (
     ACCEPT_PX,
     BLEND_FWHM,
+    POWER,
     Detected,
     Limits,
     Matched,
@@ -249,10 +251,20 @@ def solve(
     for index, lines in enumerate(found):
         traces.append(_judge(lines, follow(index, order), settings))
         progress(index + 1, len(found))
+    if _explained(traces) < _LEAST_TOGETHER:
+        good = sum(trace.status == "OK" for trace in traces)
+        raise ArcError(_why_nothing(found, near, spectra.length, range_um, settings, good))
     traces = _rescue(traces, near, spectra, settings)
     if settings.neighbours:
         traces = share_with_neighbours(traces, spectra.place, settings.neighbours)
     return ArcSolution(tuple(traces), near, order)
+
+
+def _explained(traces: Sequence[TraceSolution]) -> float:
+    """Return the part of the light in all traces' lines that has names: a wrong lamp's list names some by chance."""
+    light = np.array([(trace.found.flux[trace.found.usable].clip(min=0) ** POWER).sum() for trace in traces])
+    named = np.array([0.0 if trace.matched is None else trace.matched.explained for trace in traces])
+    return float((light * named).sum() / max(light.sum(), 1e-30))
 
 
 def _solve_again(
@@ -412,16 +424,18 @@ def _why_nothing(
     length: NDArray[np.int64],
     range_um: tuple[float, float],
     settings: ArcSettings,
+    matched: int = 0,
 ) -> str:
-    """Say what was found and what was expected."""
+    """Say what was found and what was expected; some traces may match by chance."""
     total = sum(len(one) for one in found)
     usable = sum(int(one.usable.sum()) for one in found)
     saturated = sum(int((one.state == int(kernel.SATURATED)).sum()) for one in found)
     low, high = sorted(range_um)
     expected = len(listed.between(low, high))
     elements = ", ".join(sorted({name for name in listed.element if name})) or "the list"
+    which = f"only {matched} of {len(found)} traces match" if matched else "no trace matches"
     text = (
-        f"no trace matches {elements} from {low:.4f} to {high:.4f} um: {total} lines found in {len(found)} spectra, "
+        f"{which} {elements} from {low:.4f} to {high:.4f} um: {total} lines found in {len(found)} spectra, "
         f"{usable} of them usable; the list has {expected} lines there"
     )
     if total == 0:
@@ -448,18 +462,20 @@ def _other_lamps(
     range_um: tuple[float, float],
     settings: ArcSettings,
 ) -> str:
-    """Return the lamp that was not asked for and does match."""
+    """Return the lamp, or the two, that were not asked for and do match."""
     index = max(range(len(found)), key=lambda i: int(found[i].usable.sum()))
     span = (0.0, float(length[index] - 1))
     limits = Limits(settings.shift_px, settings.stretch)
-    for lamp in LAMPS:
-        if lamp in listed.element:
+    asked = {name for name in listed.element if name}
+    low, high = sorted(range_um)
+    spare = 0.1 * (high - low)
+    for lamps in (*combinations(LAMPS, 1), *combinations(LAMPS, 2)):
+        if set(lamps) <= asked:
             continue
-        low, high = sorted(range_um)
-        lines = lamp_lines([lamp]).between(low - 0.1 * (high - low), high + 0.1 * (high - low))
+        lines = lamp_lines(lamps).between(low - spare, high + spare)
         matched = match(found[index], lines, linear_guess(*range_um), span, limits, settings.order or None)
         if matched is not None and matched.rms_px <= settings.max_rms_px and matched.explained > 0.5:
-            return f"{lamp} ({matched.count} lines, rms {matched.rms_px:.3f} px)"
+            return f"{' and '.join(lamps)} ({matched.count} lines, rms {matched.rms_px:.3f} px)"
     return ""
 
 

@@ -163,3 +163,14 @@ def test_an_older_arc_is_the_first_guess(command, tmp_path, arc):
     with fits.open(again) as hdus:
         wave = hdus["WAVE"].data[6]
         assert np.median(np.abs(wave - arc.wavelengths(0)) / arc.step[0]) < 0.03
+
+
+def test_traces_of_another_arc_are_refused_for_spectra_that_are_not_theirs(command, tmp_path, arc):
+    out = tmp_path / "five.fits"
+    frame = image_of(arc, tmp_path / "frame.fits")
+    assert solve(command, frame, "--lamps", "Ar,Ne", "--wave-range", *arc.off(), "--out", out)[0] == 0
+    table, other = table_of(Arc(), tmp_path / "a.fits"), tmp_path / "other.fits"
+    words = ("--lamps", "Ar,Ne", "--wave-range", *arc.off(), "--traces", out, "--out", other)
+    code, _, err = solve(command, table, *words)
+    assert code == 2
+    assert "five.fits has 5 traces, the arc 1 spectra" in err

@@ -173,3 +173,15 @@ def test_a_list_of_wrong_lines_matches_nothing(settings):
     wrong = LineList(wavelengths, rng.uniform(0.01, 1, 60), ("Ar",) * 60)
     with pytest.raises(ArcError, match=r"no trace matches Ar from .*the list has \d+ lines there"):
         solve([arc.spectra()], wrong, arc.off(), settings.arc)
+
+
+def test_two_lamps_where_others_were_asked_for_are_named(settings):
+    arc = Arc(count=2, lamps=["Ar", "Ne"])
+    with pytest.raises(ArcError, match=r"they do match (Ar|Ne|Ar and Ne) \("):
+        solve([arc.spectra()], lamp_lines(["Xe"]), arc.off(), settings.arc)
+
+
+def test_a_wrong_list_that_names_some_traces_by_chance_is_no_solution(settings):
+    arc = Arc(count=40, lamps=["Ar", "Ne"], snr=8.0, stagger=20.0)
+    with pytest.raises(ArcError, match=r"(no trace matches|traces match) Kr, Xe"):
+        solve([arc.spectra()], lamp_lines(["Kr", "Xe"]), arc.off(), settings.arc)
