@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -18,6 +19,8 @@ Image = NDArray[np.float32]
 Flags = NDArray[np.uint32]
 
 UNUSABLE = np.uint32(Dq.DO_NOT_USE)
+PIECES = 4
+"""Ranges of work for each thread."""
 LEAST_BACK = 0.1
 """Least part of a change that is taken to come back, where spectra overlap so much that some combinations hide."""
 
@@ -154,12 +157,26 @@ class Profiles:
 
 
 def share_out(threads: int, count: int, part: Callable[[int, int], None]) -> None:
-    """Call `part(first, last)` for as many ranges as there are threads, at the same time."""
+    """Call `part(first, last)` for ranges that make up `count`, on as many threads as said, this one among them.
+
+    A thread takes the next range when it is done with one: where others keep a core busy, the rest does not wait.
+    """
     if threads == 1 or count < 2 * threads:
         part(0, count)
         return
-    edges = np.linspace(0, count, threads + 1).astype(int).tolist()
-    with ThreadPoolExecutor(threads) as pool:
-        futures = [pool.submit(part, first, last) for first, last in pairwise(edges)]
-    for future in futures:
-        future.result()
+    ranges = iter([*pairwise(np.linspace(0, count, PIECES * threads + 1).astype(int).tolist())])
+
+    def work() -> None:
+        for first, last in ranges:
+            part(first, last)
+
+    helpers = [_pool(threads).submit(work) for _ in range(threads - 1)]
+    work()
+    for helper in helpers:
+        if not helper.cancel():  # one that has not begun is not needed any more
+            helper.result()
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads - 1, thread_name_prefix="spectra")
