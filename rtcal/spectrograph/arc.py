@@ -33,7 +33,7 @@ from rtcal.spectrograph.matching import (
     to_u,
     visible,
 )
-from rtcal.spectrograph.neighbours import nearest, share
+from rtcal.spectrograph.neighbours import FEWEST, nearest, share
 from streams.lamps import LAMPS
 
 MASKED: Final = 1
@@ -48,6 +48,8 @@ _FWHM: Final = 2.354820045
 _PILOTS: Final = 12
 _SAMPLE: Final = 40
 _SAME_LINE_PX: Final = 1.0
+_ODD_WIDTH: Final = 0.1
+"""Widths differ by this part over the detector, and by noise."""
 _LEAST_TOGETHER: Final = 0.25
 _FEWEST_PILOT_LINES: Final = 4
 
@@ -162,7 +164,21 @@ class ArcSolution:
 def detect(arcs: Sequence[Spectra], settings: ArcSettings) -> list[Detected]:
     """Find the lines of every trace in all arcs; of two that are one the better stays."""
     found = [_detect_one(spectra, settings) for spectra in arcs]
-    return found[0] if len(found) == 1 else [_merge(lines) for lines in zip(*found, strict=True)]
+    merged = found[0] if len(found) == 1 else [_merge(lines) for lines in zip(*found, strict=True)]
+    return _doubted(merged) if len(merged) >= FEWEST else merged
+
+
+def _doubted(found: list[Detected]) -> list[Detected]:
+    """Raise the errors of lines that are wider or narrower than all traces' lines: blended or hit, off by as much."""
+    every = np.concatenate([one.sigma_px[one.usable] for one in found])
+    if every.size == 0:
+        return found
+    usual = float(np.median(every))
+
+    def doubt(one: Detected) -> Floats:
+        return np.nan_to_num(np.abs(one.sigma_px - usual) - _ODD_WIDTH * usual).clip(min=0)
+
+    return [replace(one, err_px=np.hypot(one.err_px, doubt(one))) for one in found]
 
 
 def _merge(several: Sequence[Detected]) -> Detected:

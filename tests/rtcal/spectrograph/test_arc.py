@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace as with_keys
 
-from rtcal.spectrograph.arc import ArcError, solve
+from rtcal.spectrograph.arc import ArcError, detect, solve
 from rtcal.spectrograph.linelists import LineList, lamp_lines
 from tests.rtcal.spectrograph.synthetic import Arc, line_flux
 
@@ -185,3 +185,16 @@ def test_a_wrong_list_that_names_some_traces_by_chance_is_no_solution(settings):
     arc = Arc(count=40, lamps=["Ar", "Ne"], snr=8.0, stagger=20.0)
     with pytest.raises(ArcError, match=r"(no trace matches|traces match) Kr, Xe"):
         solve([arc.spectra()], lamp_lines(["Kr", "Xe"]), arc.off(), settings.arc)
+
+
+def test_a_line_that_was_hit_is_doubted_and_does_not_pull_its_trace(settings):
+    arc = Arc(count=12, snr=30.0)
+    hit = 200 + int(arc.flux[5, 200:-200].argmax())
+    height = arc.flux[5, hit]
+    arc.flux[5, hit + 1 : hit + 3] += 0.7 * height
+    found = detect([arc.spectra()], settings.arc)[5]
+    line = np.abs(found.x - hit - 1).argmin()
+    assert found.err_px[line] > 0.05
+    assert np.median(found.err_px) < 0.05
+    solution = solve([arc.spectra()], arc.lines, arc.off(), settings.arc)
+    assert np.abs(arc.errors_px(solution)[5]).max() < 0.15
