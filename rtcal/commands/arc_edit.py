@@ -10,13 +10,14 @@ from typing import Annotated
 
 import typer
 
+from refcache import RefcacheError
 from refcache.planning import read_candidate
 from refcache.publishing import add as publish
 from rtcal.arcpage.editor import ArcEditor
 from rtcal.arcpage.server import ArcPage, Save
 from rtcal.commands.common import ConfigOption, load_settings, say
 from rtcal.commands.refs_common import CacheOption, chosen_context, open_cache
-from rtcal.errors import UsageError
+from rtcal.errors import RtcalError, UsageError
 from rtcal.spectrograph.arcfile import read_solved, write_arc
 
 Enter = Callable[[Path], list[str]]
@@ -90,7 +91,12 @@ def save(editor: ArcEditor, wish: Save, enter: Enter) -> list[str]:
         pedigree=str(arc.header.get("PEDIGREE", "GROUND")),
         overwrite=wish.replace,
     )
-    return [f"{path} is written", *(enter(path) if wish.add else [])]
+    if not wish.add:
+        return [f"{path} is written"]
+    try:
+        return [f"{path} is written", *enter(path)]
+    except (RtcalError, RefcacheError) as error:
+        raise RtcalError(f"{path} is written, but not entered: {error}") from error
 
 
 def _enter(path: Path, config: Path | None, cache: Path | None) -> list[str]:

@@ -113,7 +113,10 @@ def test_what_is_saved_is_what_was_edited(page, path, tmp_path):
     assert saved.history == ("from a test", "edited by hand from arc.fits: 1 of 12 traces changed")
     assert "is there already" in ask(page, "save", {"path": str(out)})["why"]
     assert "done" in ask(page, "save", {"path": str(out), "replace": True})
-    assert "no such type" in ask(page, "save", {"path": str(tmp_path / "refused.fits"), "add": True})["why"]
+    assert (
+        "is written, but not entered: the cache has no such type"
+        in ask(page, "save", {"path": str(tmp_path / "refused.fits"), "add": True})["why"]
+    )
     assert "name a file" in ask(page, "save", {"path": " "})["why"]
     assert "cannot be written" in ask(page, "save", {"path": str(tmp_path / "nowhere" / "a.fits")})["why"]
 
