@@ -9,6 +9,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +31,8 @@ Progress = Callable[[int, int, str], None]
 
 UNKNOWN_SHAPE = (0, 0)
 """Of exposures that are announced: files are loaded all the same."""
+NICE = 10
+"""Of the threads that load: not so far behind reads that one would sleep with the interpreter's lock in its hand."""
 NO_CACHE = "no CRDS cache configured"
 _RECENT = 64
 _CHANGING = frozenset(("DATE-OBS", "TIME-OBS", "OBS_ID", "EXP_NO", "OBJECT"))
@@ -66,7 +69,8 @@ class ReferenceStore:
         self._stale_s = {reftype: float(stale_s[reftype]) for reftype in FRAME_TYPES}
         self._environ = environ
         self._holding = Holding(settings.memory_mb)
-        self._pool = ThreadPoolExecutor(settings.load_threads, "references")
+        # Live, whoever loads gives way to reads.
+        self._pool = ThreadPoolExecutor(settings.load_threads, "references", initializer=None if wait else _give_way)
         self._cache = cache_path(settings, environ)
         self._fetch = self._holding.get if wait else self._fetch_or_request
         self._refused: tuple[tuple[str, int], list[str]] = ("", 0), []
@@ -332,6 +336,11 @@ class Watcher:
     def _run(self) -> None:
         while not self._stop.wait(self._every_s):
             _logged(self._store.refresh)
+
+
+def _give_way() -> None:
+    with suppress(OSError):  # of threads only Linux knows priorities
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
 
 
 def _folder_stamp(folder: Path) -> int:

@@ -5,6 +5,7 @@ import os
 import tempfile
 import threading
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -131,7 +132,8 @@ class Night:
             return self._harvests.popleft() if self._harvests else None
 
     def _run(self) -> None:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+        with suppress(OSError):  # of threads only Linux knows priorities
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._harvests or self._desks or self._closing)
