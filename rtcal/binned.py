@@ -2,9 +2,13 @@
 
 import numpy as np
 
+from rtcal.bands import Bands
 from rtcal.kernels import bins
 from streams.dq import Dq
 from streams.messages import Binned, BinnedHeader, Frame
+
+PIXEL_BYTES = 8
+"""Of a pixel that are looked at: rate and flags."""
 
 
 def screen_binning(shape: tuple[int, ...], pixels: int) -> int:
@@ -12,7 +16,7 @@ def screen_binning(shape: tuple[int, ...], pixels: int) -> int:
     return max(1, -(-max(shape) // pixels))
 
 
-def binned_frame(frame: Frame, pixels: int) -> Binned | None:
+def binned_frame(frame: Frame, pixels: int, bands: Bands) -> Binned | None:
     """Average the pixels of a frame that may be used; None for one that fits a screen of `pixels` a side as it is."""
     height, width = frame.data.shape
     binning = screen_binning((height, width), pixels)
@@ -21,7 +25,12 @@ def binned_frame(frame: Frame, pixels: int) -> Binned | None:
     data = np.empty((height // binning, width // binning), np.float32)
     if not data.size:
         return None
-    bins.bin_good(frame.data, frame.dq, np.uint32(Dq.DO_NOT_USE), binning, data)
+
+    def work(rows: slice) -> None:
+        part = slice(rows.start * binning, rows.stop * binning)
+        bins.bin_good(frame.data[part], frame.dq[part], np.uint32(Dq.DO_NOT_USE), binning, data[rows])
+
+    bands.run(work, (data.shape[0], data.shape[1]), PIXEL_BYTES * binning**2)
     header = BinnedHeader(
         instrument=frame.header.instrument,
         detector=frame.header.detector,

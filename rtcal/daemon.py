@@ -267,9 +267,10 @@ class Daemon:
     def _publish(self, message: Message) -> None:
         provisional = isinstance(message, Cube) and message.header.provisional
         large = isinstance(message, Frame | Cube) and not provisional
-        binned = binned_frame(message, self._settings.daemon.preview_pixels) if isinstance(message, Frame) else None
-        if binned is not None:
-            self._previews.send(binned)
+        if isinstance(message, Frame):
+            binned = binned_frame(message, self._settings.daemon.preview_pixels, self._bands)
+            if binned is not None:
+                self._previews.send(binned)
         (self._frames if large else self._previews).send(message)
         if self._writer is not None and isinstance(message, Frame | Cube | Spectrum) and not provisional:
             self._writer.put(message)

@@ -24,7 +24,7 @@ import numpy as np
 
 from rtcal.errors import RtcalError
 from streams import wire
-from streams.clock import Clock
+from streams.clock import NS, Clock
 from streams.messages import Cube, Frame, Message, Read, Spectrum, Status, StatusHeader, White
 from streams.sinks import ZmqSink
 from streams.sources import ZmqSource
@@ -116,6 +116,7 @@ class MeasuringSink:
         self.reads = 0
         self.reads_of: Counter[str] = Counter()
         self.last_reads: dict[tuple[str, str, int], float] = {}
+        self.last_reads_ns: dict[tuple[str, str, int], int] = {}
         self._sink = sink
         self._clock = clock
 
@@ -127,7 +128,9 @@ class MeasuringSink:
             self.reads += 1
             self.reads_of[header.detector] += 1
             if header.read + 1 == header.reads_planned:
-                self.last_reads[header.detector, header.exposure_id, header.ramp + 1] = self._clock.monotonic_s()
+                key = header.detector, header.exposure_id, header.ramp + 1
+                self.last_reads[key] = self._clock.monotonic_s()
+                self.last_reads_ns[key] = self._clock.tai_ns()
         return sent
 
     def wait_for_receiver(self, timeout_s: float) -> bool:
@@ -145,6 +148,7 @@ class Seen:
 
     frames: int = 0
     arrived: dict[tuple[str, str, int], float] = field(default_factory=dict)
+    published_ns: dict[tuple[str, str, int], int] = field(default_factory=dict)
     used: int = 0
     first_frame_s: float | None = None
     status: StatusHeader | None = None
@@ -210,7 +214,9 @@ class Observer:
         now_s = self._clock.monotonic_s()
         header = frame.header
         # What is issued again later says nothing of how long the frame was waited for.
-        self.seen.arrived.setdefault((header.detector, header.exposure_id, header.ramps), now_s)
+        key = header.detector, header.exposure_id, header.ramps
+        self.seen.arrived.setdefault(key, now_s)
+        self.seen.published_ns.setdefault(key, header.published_ns)
         self.seen.frames += 1
         self.seen.used += header.reads_used
         if self.seen.first_frame_s is None:
@@ -218,7 +224,10 @@ class Observer:
 
 
 def report(sink: MeasuringSink, seen: Seen, started_s: float, simulator_late: int) -> dict[str, Any]:
-    """Sum a run up: reads sent, received, lost; frames; latency from a ramp's last read to its frame [s]."""
+    """Sum a run up: reads sent, received, lost; frames; latency from a ramp's last read to its frame [s].
+
+    Until it has arrived whole, and until it was ready to be sent, by its own time stamp.
+    """
     status = seen.status
     detectors = status.detectors if status else {}
     received = status.counters.get("reads", 0) if status else 0
@@ -226,6 +235,9 @@ def report(sink: MeasuringSink, seen: Seen, started_s: float, simulator_late: in
         one.counters.get("reads_lost", 0) + one.counters.get("dropped_queue_full", 0) for one in detectors.values()
     )
     waits = _waits(sink, seen.arrived)
+    made = [
+        (seen.published_ns[key] - sent) / NS for key, sent in sink.last_reads_ns.items() if key in seen.published_ns
+    ]
     return {
         "reads_sent": sink.reads,
         "reads_received": received,
@@ -236,6 +248,7 @@ def report(sink: MeasuringSink, seen: Seen, started_s: float, simulator_late: in
         "frames_missing": sum(key not in seen.arrived for key in sink.last_reads),
         "first_frame_s": None if seen.first_frame_s is None else round(seen.first_frame_s - started_s, 2),
         "latency_s": _quantiles(waits),
+        "published_latency_s": _quantiles(made),
         **{f"{kind}_latency_s": _quantiles(_waits(sink, came)) for kind, came in seen.spectral.items()},
     }
 

@@ -214,7 +214,7 @@ class Pipeline:
         complete = ramp.is_complete
         if complete:  # the frame first: it is what is waited for
             yield from self._close_ramp(aborted=False)
-        if preview:
+        if preview and not (complete and self._bands.turn.locked()):  # frames of other detectors are waited for, too
             self._selection.mask(exposure)
             yield self._issuer.preview(exposure, header, ramp)
             if not complete:  # else the whole cube is out

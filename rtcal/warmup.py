@@ -65,7 +65,7 @@ def _reduce_one(
     exposure.close_ramp()
     for bad_pixels in ("repair", "nan"):
         how = replace(settings, bad_pixels=bad_pixels)
-        binned_frame(exposure.frame(how, sequence=0, revision=0, final=True, published_ns=0), SIDE // 2)
+        binned_frame(exposure.frame(how, sequence=0, revision=0, final=True, published_ns=0), SIDE // 2, bands)
 
 
 def _combine() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
+from rtcal.bands import Bands
 from rtcal.binned import binned_frame
 from streams import wire
 from streams.clock import NS, SystemClock
@@ -99,7 +100,8 @@ def make_frame(
 
 def make_binned(frame: Frame, pixels: int = 64) -> Binned:
     """Return what the daemon sends before a frame."""
-    binned = binned_frame(frame, pixels)
+    with Bands(1) as bands:
+        binned = binned_frame(frame, pixels, bands)
     assert binned is not None, f"{frame.data.shape} fits {pixels} as it is"
     return binned
 

@@ -30,6 +30,7 @@ from playwright.async_api import async_playwright
 from tornado.httpclient import HTTPRequest
 from tornado.websocket import websocket_connect
 
+from rtcal.bands import Bands
 from rtcal.binned import binned_frame
 from streams.clock import SystemClock
 from streams.messages import Frame, Message
@@ -60,7 +61,8 @@ class Stream:
         pixels = np.random.default_rng(1).normal(30, 5, (options.side, options.side)).astype(np.float32)
         self._messages = [self._message(options, name, pixels) for name in names]
         frames = [message for message in self._messages if isinstance(message, Frame)]
-        self._binned = {frame.header.detector: binned_frame(frame, BINNED_PIXELS) for frame in frames}
+        with Bands() as bands:
+            self._binned = {frame.header.detector: binned_frame(frame, BINNED_PIXELS, bands) for frame in frames}
         self._publisher = publisher
         self._names = tuple(names)
         self._period_s = options.period

@@ -61,6 +61,8 @@ class Endpoint(ListSink):
 def test_the_latency_is_from_a_ramps_last_read_to_its_frame(measured):
     seen = Seen(frames=2, arrived={("IMG1", "E-1", 1): 3.25, ("IMG1", "E-1", 2): 6.75}, first_frame_s=3.25)
     seen.status = status()
+    ready_s = {("IMG1", "E-1", 1): 0.125, ("IMG1", "E-1", 2): 0.375}
+    seen.published_ns = {key: measured.last_reads_ns[key] + round(after_s * 1e9) for key, after_s in ready_s.items()}
     result = report(measured, seen, started_s=-10.0, simulator_late=1)
     assert result == {
         "reads_sent": 6,
@@ -72,6 +74,7 @@ def test_the_latency_is_from_a_ramps_last_read_to_its_frame(measured):
         "frames_missing": 0,
         "first_frame_s": 13.25,
         "latency_s": {"p50": 0.5, "p95": 0.725, "p99": 0.745},
+        "published_latency_s": {"p50": 0.25, "p95": 0.3625, "p99": 0.3725},
     }
     assert measured.reads_of == {"IMG1": 6}
 
