@@ -46,7 +46,8 @@ def cube_stage(settings: Settings, clock: Clock, night: NightArcs | None = None)
     """Return what makes cubes for one detector; None where they are switched off."""
     if not settings.spectrograph.cubes:
         return None
-    return CubeStage(settings.spectrograph, clock, settings.daemon.threads or os.cpu_count() or 1, night)
+    threads = settings.daemon.threads or os.cpu_count() or 1
+    return CubeStage(settings.spectrograph, clock, threads, night, settings.wcs)
 
 
 class Reducer:

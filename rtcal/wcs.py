@@ -49,7 +49,7 @@ def wcs_keys(
     ra, dec, angle = pointing
     scale = pixel_mas / MAS_PER_DEG
     x, y = _centre_px(place, shape, setup, settings)
-    turn = np.radians(settings.angle_sign * angle + settings.angle_offset_deg)
+    turn = np.radians(y_angle_deg(angle, settings))
     cosine, sine = float(np.cos(turn)), float(np.sin(turn))
     return {
         "WCSAXES": 2,
@@ -68,6 +68,11 @@ def wcs_keys(
         "CD2_2": scale * cosine,
         "RADESYS": "ICRS",
     }
+
+
+def y_angle_deg(position_angle_deg: float, settings: WcsSettings) -> float:
+    """Return the angle of the y axis, east of north [deg]."""
+    return settings.angle_sign * position_angle_deg + settings.angle_offset_deg
 
 
 def _centre_px(

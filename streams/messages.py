@@ -292,6 +292,8 @@ class _SpectralHeader(_Header, frozen=True, kw_only=True):
     """Spaxels (y, x)."""
     scale_mas: Positive | None = None
     """Side of a spaxel."""
+    pointing_deg: tuple[float, float, float] | None = None
+    """Right ascension and declination of the field's centre, ICRS, and the angle of its y axis east of north."""
     units: Literal["e-/s"] = "e-/s"
     """Of a spaxel and grid step."""
     status: Literal["OK", "APPROX", "UNRELIABLE"]

@@ -3,6 +3,7 @@
 `docs/spectrograph.md` lists extensions and cards. Nothing here depends on when a file is written.
 """
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -78,13 +79,19 @@ def _name(header: CubeHeader | SpectrumHeader, kind: str) -> str:
 
 
 def _world(header: CubeHeader) -> dict[str, str | int | float | bool]:
-    """Return the cards of the axes: offsets on the field in spaxels' sides, and vacuum wavelength."""
-    world: dict[str, str | int | float | bool] = {}
+    """Return the cards of the axes: the sky, or without a pointing offsets on the field; and vacuum wavelength."""
+    world: dict[str, str | int | float | bool] = {"WCSAXES": 3}
     side = None if header.scale_mas is None else header.scale_mas / MAS_PER_DEG
     for axis, spaxels in enumerate(reversed(header.field), 1):
         # Without a pointing the field's own axes, from its centre.
         world |= {f"CTYPE{axis}": "LINEAR", f"CUNIT{axis}": "deg" if side else "pixel", f"CRVAL{axis}": 0.0}
         world |= {f"CRPIX{axis}": (spaxels + 1) / 2, f"CDELT{axis}": side or 1.0}
+    if side and header.pointing_deg is not None:
+        ra, dec, angle = header.pointing_deg
+        cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+        world |= {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": ra % 360.0, "CRVAL2": dec, "RADESYS": "ICRS"}
+        # East lies to the left where north is up.
+        world |= {"CDELT1": -side, "PC1_1": cosine, "PC1_2": -sine, "PC2_1": sine, "PC2_2": cosine}
     world |= {"CTYPE3": "WAVE", "CUNIT3": "um", "CRPIX3": 1.0, "DISPAXIS": 3}
     return world | {"CRVAL3": header.wave_first_um, "CDELT3": header.wave_step_um, "SPECSYS": "TOPOCENT"}
 

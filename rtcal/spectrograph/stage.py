@@ -12,6 +12,8 @@ import numpy as np
 import rtcal
 from refcache import Chosen, ReferenceSet
 from rtcal.errors import RtcalError
+from rtcal.midexposure import MidExposure
+from rtcal.sky_settings import WcsSettings
 from rtcal.spectrograph import sky as night_sky
 from rtcal.spectrograph.arcfile import read_arc
 from rtcal.spectrograph.cube import Cube, CubeMaker, Grid, brightest_place, white_light
@@ -22,6 +24,7 @@ from rtcal.spectrograph.profiles import Flags, Image
 from rtcal.spectrograph.settings import SpectrographSettings
 from rtcal.spectrograph.shifts import shift_slices
 from rtcal.spectrograph.sky import SkySpectrum
+from rtcal.wcs import y_angle_deg
 from streams import messages
 from streams.clock import NS, Clock
 from streams.dq import Dq
@@ -70,6 +73,8 @@ class CubeStage:
         Threads that share the traces.
     night
         Solves arc exposures; None: they are frames and nothing more.
+    wcs
+        How the field is turned against the position angle; None: cubes have no coordinates on the sky.
 
     Attributes
     ----------
@@ -78,10 +83,16 @@ class CubeStage:
     """
 
     def __init__(
-        self, settings: SpectrographSettings, clock: Clock, threads: int, night: NightArcs | None = None
+        self,
+        settings: SpectrographSettings,
+        clock: Clock,
+        threads: int,
+        night: NightArcs | None = None,
+        wcs: WcsSettings | None = None,
     ) -> None:
         self._counters: Counter[str] = Counter()
         self.night = night
+        self._wcs = wcs
         self._settings = settings
         self._clock = clock
         self._threads = threads
@@ -120,7 +131,7 @@ class CubeStage:
         if current is None:
             self._counters["cubes_without_arc"] += 1
             return
-        given = _Given(_of_frame(header), _scale_of(header.setup), kind)
+        given = _Given(_of_frame(header) | {"pointing_deg": self._pointing(header)}, _scale_of(header.setup), kind)
         try:
             current.maker.extract(frame.data, frame.err, frame.dq)
             yield from self._quick(given, current)
@@ -190,6 +201,14 @@ class CubeStage:
         made = _Map(maker, given, "UNRELIABLE" if nominal else status, tuple(notes))
         self._map = key, made
         return made
+
+    def _pointing(self, header: messages.FrameHeader) -> tuple[float, float, float] | None:
+        """Return where the field lies and how it is turned, by the telemetry of the frame."""
+        middle = MidExposure(header.telemetry)
+        ra, dec, angle = middle.number("RA"), middle.number("DEC"), middle.number("PA")
+        if self._wcs is None or ra is None or dec is None or angle is None:
+            return None
+        return ra, dec, y_angle_deg(angle, self._wcs)
 
     def _layout_of(self, setup: dict[str, Any]) -> Path | None:
         """Return the file of nominal traces and wavelengths, for where no arc fits."""

@@ -7,6 +7,7 @@ from astropy import units
 from astropy.io import fits
 from astropy.nddata import StdDevUncertainty
 from astropy.wcs import WCS
+from msgspec.structs import replace
 
 from rtcal.spectrograph.cubefile import write_cube, write_spectrum
 from streams.messages import Cube, CubeHeader, Spectrum, SpectrumHeader
@@ -53,6 +54,21 @@ def test_astropy_reads_the_wavelengths(cube, tmp_path):
         assert world.spectral.pixel_to_world(39).to_value(units.um) == pytest.approx(1.5 + 39 * 2e-4)
         side = world.wcs.cdelt[0] * 3.6e6
         assert side == pytest.approx(25.0)
+
+
+def test_astropy_reads_where_the_field_lies_if_the_telescope_said_so(cube, tmp_path):
+    """One spaxel up from the centre lies along the y axis, which is turned from north to east."""
+    cube = Cube(replace(cube.header, pointing_deg=(150.0, 30.0, 40.0)), cube.data, cube.err, cube.dq)
+    path = write_cube(cube, tmp_path)
+    verify(path)
+    with fits.open(path) as hdus:
+        sky = WCS(hdus["DATA"].header).celestial
+    centre = sky.pixel_to_world(2.5, 2.0)
+    assert (centre.ra.deg, centre.dec.deg) == pytest.approx((150.0, 30.0))
+    above, right = sky.pixel_to_world(2.5, 3.0), sky.pixel_to_world(3.5, 2.0)
+    assert centre.separation(above).mas == pytest.approx(25.0)
+    assert centre.position_angle(above).deg == pytest.approx(40.0, abs=1e-3)
+    assert centre.position_angle(right).deg == pytest.approx(40.0 - 90.0 + 360.0, abs=1e-3)
 
 
 def test_specutils_reads_the_cube(cube, tmp_path):

@@ -12,7 +12,7 @@ from rtcal.config import Settings
 from rtcal.pipeline import Pipeline
 from rtcal.reduce import Reducer, cube_stage, pipeline_settings
 from streams import settings as settings_file
-from streams.messages import AdcResidual, Cube, Frame, Preview, Read, Spectrum, White
+from streams.messages import AdcResidual, Cube, Frame, Preview, Read, Spectrum, TelemetryRow, White
 from streams.simulator import Simulator
 from streams.simulator.spectra import point_sources
 from tests.fakes import FakeClock
@@ -166,6 +166,22 @@ def test_no_cube_of_arcs_darks_and_flats_nor_where_they_are_switched_off(tmp_pat
     assert [type(one) for one in made] == [Frame] * 3
     made, _ = products(simulate()[0], configured(arc, cubes=False))
     assert [type(one) for one in made] == [Frame]
+
+
+def test_products_say_where_the_telescope_points(tmp_path):
+    simulator, traces = simulate()
+    settings = configured(write_true_arc(tmp_path / "arc.fits", traces, SIZE))
+    store = ReferenceStore(settings.refcache, settings.calibration.stale_s)
+    store.preload()
+    (frame,) = [one for one in products(simulator, configured())[0] if isinstance(one, Frame)]
+    chosen = store.open(dict(frame.header.setup), frame.data.shape, "utr", frame.header.first_read_ns).select()
+    pointing = {"RA": 150.0, "DEC": 2.5, "PA": 40.0}
+    rows = [TelemetryRow(key="TCS.x", param=key, fits=key, value=value, status="OK") for key, value in pointing.items()]
+    for telemetry, expected in ((rows, (150.0, 2.5, 40.0)), (rows[:2], None)):
+        header = msgspec.structs.replace(frame.header, telemetry=telemetry)
+        told = Frame(header, *(getattr(frame, name) for name in Frame.DTYPES))
+        made = list(cube_stage(settings, FakeClock()).products(told, chosen))
+        assert [one.header.pointing_deg for one in made] == [expected] * 3
 
 
 def test_the_corrector_s_residual_moves_slices(tmp_path):
