@@ -1,15 +1,20 @@
 """A two-dimensional Gaussian on a constant, fitted to the core of a source."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 FWHM_PER_SIGMA = float(2 * np.sqrt(2 * np.log(2)))
 PIXEL_VARIANCE = 1.0 / 12.0
 """What averaging over a pixel adds to the variance of a profile [px^2]."""
+PARAMETERS = 7
 MOST_STEPS = 40
 CONVERGED = 1e-6
+
+_kernel: Any = njit(cache=True, nogil=True, error_model="numpy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,26 +91,22 @@ def _minimise(
     start: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64], values: NDArray[np.float64]
 ) -> NDArray[np.float64] | None:
     point, damping = start, 1e-2
-    residual, slopes = _model(point, x, y)
-    residual = values - residual
-    cost = float(residual @ residual)
+    cost, normal, slope = _least_squares(point, x, y, values)
     for _ in range(MOST_STEPS):
-        normal = slopes @ slopes.T
-        normal[np.diag_indices(7)] *= 1 + damping
-        normal[np.diag_indices(7)] += 1e-12
+        damped = normal.copy()
+        damped[np.diag_indices(PARAMETERS)] *= 1 + damping
+        damped[np.diag_indices(PARAMETERS)] += 1e-12
         try:
-            step = np.linalg.solve(normal, slopes @ residual)
+            step = np.linalg.solve(damped, slope)
         except np.linalg.LinAlgError:
             return None
         tried = point + step
         definite = tried[3] > 0 and tried[5] > 0 and tried[3] * tried[5] > tried[4] ** 2
         if definite:
-            model, new_slopes = _model(tried, x, y)
-            new_residual = values - model
-            new_cost = float(new_residual @ new_residual)
+            new_cost, new_normal, new_slope = _least_squares(tried, x, y, values)
         if definite and new_cost <= cost:
             done = cost - new_cost <= CONVERGED * cost and float(np.abs(step).max()) < 1e-3
-            point, residual, slopes, cost, damping = tried, new_residual, new_slopes, new_cost, damping / 5
+            point, normal, slope, cost, damping = tried, new_normal, new_slope, new_cost, damping / 5
             if done:
                 return point
         else:
@@ -115,26 +116,31 @@ def _minimise(
     return point
 
 
-def _model(
-    point: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the Gaussian at the pixels and its seven slopes."""
+def _least_squares(
+    point: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64], values: NDArray[np.float64]
+) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+    """Return the sum of squared residuals, the normal matrix and the right-hand side at a point."""
+    normal, slope = np.zeros((PARAMETERS, PARAMETERS)), np.zeros(PARAMETERS)
+    return float(_add_up(point, x, y, values, normal, slope)), normal, slope
+
+
+@_kernel
+def _add_up(point, x, y, values, normal, slope):  # type: ignore[no-untyped-def]
     height, x0, y0, a, b, c, background = point
-    dx, dy = x - x0, y - y0
-    shape = np.exp(-0.5 * (a * dx * dx + 2 * b * dx * dy + c * dy * dy))
-    bright = height * shape
-    slopes = np.stack(
-        (
-            shape,
-            bright * (a * dx + b * dy),
-            bright * (b * dx + c * dy),
-            -0.5 * bright * dx * dx,
-            -bright * dx * dy,
-            -0.5 * bright * dy * dy,
-            np.ones_like(shape),
-        )
-    )
-    return bright + background, slopes
+    by, cost = np.empty(PARAMETERS), 0.0
+    for i in range(values.size):
+        dx, dy = x[i] - x0, y[i] - y0
+        shape = np.exp(-0.5 * (a * dx * dx + 2 * b * dx * dy + c * dy * dy))
+        bright = height * shape
+        by[0], by[1], by[2] = shape, bright * (a * dx + b * dy), bright * (b * dx + c * dy)
+        by[3], by[4], by[5], by[6] = -0.5 * bright * dx * dx, -bright * dx * dy, -0.5 * bright * dy * dy, 1.0
+        residual = values[i] - bright - background
+        cost += residual * residual
+        for j in range(PARAMETERS):
+            slope[j] += by[j] * residual
+            for k in range(PARAMETERS):
+                normal[j, k] += by[j] * by[k]
+    return cost
 
 
 def _axes(a: float, b: float, c: float) -> tuple[float, float, float] | None:
