@@ -25,6 +25,8 @@ ActivateOption = Annotated[
     bool, typer.Option("--activate", help="Wait until the running daemon has taken the new context.")
 ]
 TimeoutOption = Annotated[float, typer.Option("--timeout", help="Longest time to wait for that [s].", min=0.1)]
+NICE = 10
+
 DryOption = Annotated[bool, typer.Option("--dry-run", help="Write nothing; show what would change as a diff.")]
 
 
@@ -52,6 +54,8 @@ def add(
     """
     if activate and dry_run:
         raise UsageError("--activate with --dry-run: nothing is written that a daemon could take")
+    if activate:
+        os.setpriority(os.PRIO_PROCESS, 0, NICE)  # a daemon on this machine has reads to take in
     settings, folder = open_cache(config, cache, context)
     candidates = [read_candidate(path, settings, reftype) for path in files]
     if dry_run:
