@@ -43,6 +43,7 @@ def allocate_state(shape: tuple[int, int]) -> State:
         saturated_from=plane(shape, np.uint16, 5),
         marks=plane(shape, np.uint8, 6),
         slow=np.zeros((ny, -(-nx // BLOCK)), np.uint8),
+        held=np.zeros((ny, -(-nx // BLOCK)), np.uint8),
     )
     for array in state:
         array.fill(0)  # the pages are there from now on
@@ -52,7 +53,7 @@ def allocate_state(shape: tuple[int, int]) -> State:
 
 def clear(state: State) -> None:
     """Start a new exposure."""
-    state.closed.fill(0)
+    state.held.fill(0)
     state.saturated_from.fill(NEVER)
     state.marks.fill(0)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from rtcal.kernels._jit import kernel
 from rtcal.kernels.jumps import end_row
-from rtcal.kernels.planes import BLOCK, list_set
+from rtcal.kernels.planes import BLOCK, hold, list_set
 from rtcal.kernels.segments import close_segment
 from rtcal.kernels.signal import base_row, linearise_row, signal_row
 
@@ -105,6 +105,7 @@ def add_ramp(y_start, y_stop, n_used, values, factors, weight, spread, state):
                 eventful[:] = 0
             else:
                 find_eventful(y, a, b, state.first_bad, state.start, n_used, eventful)
+            hold(y, block, a, b, state)
             _add_plain(y, a, b, values, factors, weight, spread, eventful, state.closed)
 
 

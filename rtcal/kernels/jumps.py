@@ -96,8 +96,7 @@ def advance_row(y, index, now, pending, previous, times, settings, state):
             if _is_quiet(y, a, b, previous, pending, moments, pending_s, prediction):
                 add_all(y, a, b, now, time_s, moments)
                 continue
-            slow[y, block] = 1
-            wake(y, a, b, state.first_bad, state.start)
+            wake(y, block, a, b, state)
         _find_busy(y, a, b, last, previous, pending, moments, state.first_bad, state.start, pending_s, prediction, busy)
         add_calm(y, a, b, now, time_s, moments, busy)
         for i in range(list_set(busy, np.int64(b - a), places)):
@@ -199,8 +198,7 @@ def begin_row(y, fourth, third, second, times, settings, state):
             if _first_steps_quiet(a, b, second, third, fourth, prediction):
                 add_all(y, a, b, fourth, time_s, moments)
                 continue
-            slow[y, block] = 1
-            wake(y, a, b, state.first_bad, state.start)
+            wake(y, block, a, b, state)
         _find_busy_first(y, a, b, second, third, fourth, state.first_bad, prediction, busy)
         add_calm(y, a, b, fourth, time_s, moments, busy)
         for i in range(list_set(busy, np.int64(b - a), places)):
@@ -255,8 +253,7 @@ def end_row(y, n_used, pending, previous, times, settings, state):
         if slow[y, block] == 0:
             if _is_quiet(y, a, b, previous, pending, moments, pending_s, prediction):
                 continue
-            slow[y, block] = 1
-            wake(y, a, b, state.first_bad, state.start)
+            wake(y, block, a, b, state)
         _find_busy(y, a, b, last, previous, pending, moments, state.first_bad, state.start, pending_s, prediction, busy)
         for i in range(list_set(busy, np.int64(b - a), places)):
             _end_pixel(y, block * BLOCK + places[i], n_used, pending, previous, times, settings, state)

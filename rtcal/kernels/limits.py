@@ -83,8 +83,7 @@ def cut_row(y, index, number, over, hot, state):
         if near != 0:
             a, b = np.uint64(block * BLOCK), np.uint64(min((block + 1) * BLOCK, state.marks.shape[1]))
             if state.slow[y, block] == 0:
-                wake(y, a, b, state.first_bad, state.start)
-                state.slow[y, block] = 1
+                wake(y, block, a, b, state)
             _cut(y, a, b, index, number, over, state.saturated_from, state.first_bad, state.marks)
 
 

@@ -73,13 +73,18 @@ class State(NamedTuple):
     start: NDArray[np.uint16]
     """Index of the first read of the current segment; valid where `slow`."""
     closed: NDArray[np.float32]
-    """(y, 3, x): sums over closed segments of slope times weight [DN s], weight [s2] and photon term [s3]."""
+    """(y, 3, x): sums over closed segments of slope times weight [DN s], weight [s2] and photon term [s3].
+
+    Valid where `held`.
+    """
     saturated_from: NDArray[np.uint16]
     """Earliest number of a read, over ramps, at which the pixel itself was above its ceiling; `NEVER`."""
     marks: NDArray[np.uint8]
     """JUMP, FLOOR, SPILLED."""
     slow: NDArray[np.uint8]
     """(y, block): 1 where something has happened to a pixel of the block in this ramp."""
+    held: NDArray[np.uint8]
+    """(y, block): 1 where `closed` holds what this exposure has closed so far, 0 where it has closed nothing."""
 
 
 @kernel
@@ -89,11 +94,23 @@ def row_of(plane, y):
 
 
 @kernel
-def wake(y, a, b, first_bad, start):
-    """Begin the bookkeeping of a block."""
+def wake(y, block, a, b, state):
+    """Begin the bookkeeping of a block, which has the pixels from `a` to `b`."""
+    state.slow[y, block] = 1
     for x in range(a, b):
-        first_bad[y, x] = NEVER
-        start[y, x] = 0
+        state.first_bad[y, x] = NEVER
+        state.start[y, x] = 0
+    hold(y, block, a, b, state)
+
+
+@kernel
+def hold(y, block, a, b, state):
+    """Make `closed` of a block valid: nothing is closed in a new exposure, which most blocks never need to write."""
+    if state.held[y, block] == 0:
+        state.held[y, block] = 1
+        for k in range(state.closed.shape[1]):
+            for x in range(a, b):
+                state.closed[y, k, x] = 0.0
 
 
 @kernel

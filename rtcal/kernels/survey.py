@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtcal.kernels._jit import kernel
-from rtcal.kernels.planes import BLOCK
+from rtcal.kernels.planes import BLOCK, list_set
 
 
 class Rows(NamedTuple):
@@ -123,11 +123,15 @@ def find_full(rate, dq, saturated, level, rows, found):
     counted, not listed.
     """
     number = 0
+    full, places = np.empty(BLOCK, np.uint8), np.empty(BLOCK, np.int64)
     for y in range(rate.shape[0]):
         if rows.flags[y] & saturated != 0 or rows.highest[y] > level:
-            for x in range(rate.shape[1]):
-                if dq[y, x] & saturated != 0 or rate[y, x] > level:
+            for block in range(-(-rate.shape[1] // BLOCK)):
+                a, n = np.uint64(block * BLOCK), np.uint64(min(BLOCK, rate.shape[1] - block * BLOCK))
+                for i in range(n):
+                    full[i] = (dq[y, a + i] & saturated != 0) | (rate[y, a + i] > level)
+                for i in range(list_set(full, np.int64(n), places)):
                     if number < found.size:
-                        found[number] = y * rate.shape[1] + x
+                        found[number] = y * rate.shape[1] + block * BLOCK + places[i]
                     number += 1
     return number

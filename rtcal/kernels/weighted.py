@@ -6,7 +6,7 @@ import numpy as np
 
 from rtcal.kernels._jit import kernel
 from rtcal.kernels.close import find_eventful
-from rtcal.kernels.planes import BLOCK
+from rtcal.kernels.planes import BLOCK, hold
 from rtcal.kernels.signal import base_row, linearise_row, signal_row
 
 
@@ -64,6 +64,7 @@ def add_weighted_ramp(y_start, y_stop, n_used, last, zero, curve, weighting, sta
                 eventful[:] = 0
             else:
                 find_eventful(y, a, b, state.first_bad, state.start, n_used, eventful)
+            hold(y, block, a, b, state)
             _add_weighted(y, a, b, state.moments, signal, weighting, eventful, state.closed)
 
 

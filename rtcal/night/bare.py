@@ -157,7 +157,9 @@ class BareSums:
         closed[:, 2] = 0
         slow = np.zeros((height, -(-width // BLOCK)), np.uint8)
         unused = self._unused
-        return State(self.estimate.values, unused, unused, closed, bare.saturated_from, bare.marks, slow)
+        return State(
+            self.estimate.values, unused, unused, closed, bare.saturated_from, bare.marks, slow, np.ones_like(slow)
+        )
 
 
 class Harvest:

@@ -7,7 +7,7 @@ import pytest
 
 from rtcal import steps
 from rtcal.bands import Bands
-from rtcal.buffers import Buffers, allocate_state
+from rtcal.buffers import Buffers, allocate_state, clear
 from rtcal.estimator import Timeline, ends_of, slope_of
 from rtcal.kernels.planes import BLOCK, FLOOR, JUMP, NEVER, SPILLED, Curve
 from rtcal.steps import Chain, JumpTest
@@ -277,6 +277,37 @@ def test_a_ramp_closed_with_its_last_read_is_as_one_closed_after_it(n, curve, ba
         np.testing.assert_array_equal(one, other)
     if n == 9:
         assert (states[0].closed[:, 1] > 0).any()
+
+
+def test_an_exposure_holds_nothing_of_the_one_before_it(bands):
+    """Both have jumps and saturated pixels, in other blocks; several ramps are gathered."""
+    width = SHAPE[1]
+    first, second = (random_ramp(seed, 9) for seed in (21, 22))
+    first[4:, 1, 3:40] += 3000
+    first[6:, 3, -5:] = 60_000
+    second[5:, 2, ::50] += 3000
+    for cube in (first, second):
+        cube.setflags(write=False)
+    chain = Chain(steps.levels_of(40_000.0, -np.inf, first.dtype, width), steps.straight(width), TEST)
+
+    def expose(state, cube):
+        clear(state)
+        for _ in range(2):
+            timeline, samples = Timeline(), []
+            steps.open_ramp(state, bands)
+            for index, read in enumerate(cube):
+                timeline.append(index * 0.72)
+                samples = [steps.sample(read), *samples[:2]]
+                last = index == len(cube) - 1
+                steps.add_read(state, chain, samples, cube[0], timeline, index, bands, closes=last)
+            fitted = slope_of(timeline.times_s)
+            steps.gather_ramp(state, steps.estimate_of(state, None, fitted, len(cube), GAIN, True), GAIN, bands)
+        return state.closed.copy(), state.marks.copy(), state.saturated_from.copy()
+
+    used = allocate_state(SHAPE)
+    expose(used, first)
+    for one, other in zip(expose(used, second), expose(allocate_state(SHAPE), second), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_preview_is_the_mean_slope_of_the_good_pixels_of_a_bin(bands):
