@@ -38,6 +38,14 @@ def test_bins_hold_the_mean_of_the_pixels_that_may_be_used(shape, pixels, binnin
     assert np.isnan(binned.data).any() == np.isnan(mean_oracle(frame.data, good, binning)).any()
 
 
+def test_bands_of_bins_put_together_are_the_whole(bands, monkeypatch):
+    frame = damaged((64, 48), 2)
+    whole = binned_frame(frame, 16, bands)
+    monkeypatch.setattr("rtcal.bands.LEAST_ROWS", 1)
+    monkeypatch.setattr("rtcal.bands.BAND_BYTES", 1)
+    np.testing.assert_array_equal(binned_frame(frame, 16, bands).data, whole.data)
+
+
 def test_it_says_which_frame_it_is(bands):
     frame = damaged((64, 64), 1)
     header = binned_frame(frame, 16, bands).header

@@ -165,7 +165,20 @@ def test_a_reference_is_added_chosen_shown_and_compared(cache: Path, rtcal: Any,
     assert rtcal("show", "nothing.fits", "--cache", cache).code == 1
 
 
-def test_a_running_daemon_takes_what_was_added(cache: Path, rtcal: Any, tmp_path: Path) -> None:
+@pytest.fixture
+def priorities(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The priorities that the command takes, which the tests' own process does not; threads take theirs by number."""
+    taken: list[int] = []
+
+    def take(_which: int, who: int, nice: int) -> None:
+        if who == 0:
+            taken.append(nice)
+
+    monkeypatch.setattr("rtcal.commands.refs_add.os.setpriority", take)
+    return taken
+
+
+def test_a_running_daemon_takes_what_was_added(cache: Path, rtcal: Any, tmp_path: Path, priorities: list[int]) -> None:
     table = settings(path=str(cache))
     store = ReferenceStore(table, STALE_S, {}, wait=False)
     new = write_reference(tmp_path / "new.fits", DETECTOR="IMG1", INSTRUME="IRIS")
@@ -179,8 +192,10 @@ def test_a_running_daemon_takes_what_was_added(cache: Path, rtcal: Any, tmp_path
         done = rtcal("add", new, "--cache", cache, "--activate", "--config", config)
     assert (done.code, done.out) == (0, "tmt_0002.pmap\n")
     assert "tmt_0002.pmap is in use by the daemon at" in done.err
+    assert priorities == [10]  # it gives way to the daemon
 
 
+@pytest.mark.usefixtures("priorities")
 def test_a_daemon_whose_context_is_named_is_said_to_stay(cache: Path, rtcal: Any, tmp_path: Path) -> None:
     store = ReferenceStore(settings(path=str(cache), context="tmt_0001.pmap"), STALE_S, {}, wait=False)
     new = write_reference(tmp_path / "new.fits", DETECTOR="IMG1", INSTRUME="IRIS")

@@ -14,6 +14,7 @@ from rtcal.errors import ReadRejected
 from rtcal.exposure import Exposure
 from rtcal.ramp import Plan
 from streams.dq import Dq
+from streams.messages import Read
 from tests.fakes import FixedReferences, ramp_reads
 
 DETECTOR = Detector(gain_e_per_dn=2.0, read_noise_e=9.0, saturation_dn=60_000.0, reference_border=0, channels=0)
@@ -35,6 +36,19 @@ def expose(
     exposure.close_ramp()
     how = replace(calibration_settings, **calibration)
     return exposure.frame(how, sequence=0, revision=0, final=True, published_ns=1)
+
+
+def test_a_ramp_that_has_all_its_reads_takes_no_other(bands, calibration_settings):
+    """Its sums are closed: a read more would be in some of them alone."""
+    reads = ramp_reads(np.full((4, 2, 3), 1000, "<u2"))
+    extra = Read(replace(reads[-1].header, read=4, time_ns=reads[-1].header.time_ns + 1), reads[-1].data)
+    plan = Plan("utr", 4, Limits(58_000.0), DETECTOR)
+    made = Calibration.build(NO_REFERENCES, (2, 3), 0)
+    exposure = Exposure(reads[0], plan, made, Buffers.fit_for(reads[0], None), bands)
+    for read in reads:
+        exposure.add(read)
+    with pytest.raises(ReadRejected, match="came after all that were planned"):
+        exposure.add(extra)
 
 
 @settings(max_examples=40, deadline=None)

@@ -139,7 +139,9 @@ def test_the_observer_takes_in_all_that_came_before_it_was_closed():
     assert observer.seen.frames == 20
     assert observer.seen.used == 20 * frame.header.reads_used
     assert sorted(observer.seen.spectral) == ["cube", "spectrum"]
-    assert list(observer.seen.arrived) == [("IMG1", frame.header.exposure_id, 2)]
+    key = "IMG1", frame.header.exposure_id, 2
+    assert list(observer.seen.arrived) == [key]
+    assert observer.seen.published_ns == {key: frame.header.published_ns}
 
 
 def test_a_child_is_asked_to_stop_and_its_end_is_told(tmp_path):

@@ -1,5 +1,6 @@
 """The pipeline of one detector: order, ramps, exposures, events, previews, provenance."""
 
+import threading
 from dataclasses import replace as replace_dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from streams.messages import Frame, Observe, ObserveHeader, Preview, Read, Telem
 from tests.fakes import READ_HEADER, SECOND_NS, FixedReferences, badpix_reference, dark_reference, ramp_reads
 
 SHAPE = (6, 8)
+WAIT_S = 30.0
 
 
 @pytest.fixture
@@ -65,6 +67,30 @@ def test_a_ramp_gives_a_preview_for_each_read_and_a_frame_at_its_end(pipeline, r
     setup, shape, mode, time_ns = references.asked[0]
     assert (setup["DETECTOR"], setup["INSTRUME"], shape, mode) == ("IMG1", "IRIS", SHAPE, "utr")
     assert time_ns == READ_HEADER.time_ns
+
+
+def test_a_frame_is_finished_in_its_turn(pipeline, bands):
+    """Of detectors that end together: while another has the turn, the frame waits for it, and comes then."""
+    *before, last = ramp_reads(line())
+    feed(pipeline, before)
+    made = []
+    worker = threading.Thread(target=lambda: made.append(next(pipeline.process(last))))
+    with bands.turn:
+        worker.start()
+        worker.join(0.3)
+        assert worker.is_alive()
+        assert not made
+    worker.join(WAIT_S)
+    assert [type(one) for one in made] == [Frame]
+
+
+def test_the_last_read_s_preview_gives_way_to_the_frames_of_others(pipeline, bands):
+    *before, last = ramp_reads(line())
+    feed(pipeline, before)
+    results = pipeline.process(last)
+    assert isinstance(next(results), Frame)
+    with bands.turn:
+        assert list(results) == []
 
 
 def test_previews_can_be_left_out(pipeline):
