@@ -38,7 +38,7 @@ def expose(
     return exposure.frame(how, sequence=0, revision=0, final=True, published_ns=1)
 
 
-def test_a_ramp_that_has_all_its_reads_takes_no_other(bands, calibration_settings):
+def test_a_ramp_that_has_all_its_reads_takes_no_other(bands):
     """Its sums are closed: a read more would be in some of them alone."""
     reads = ramp_reads(np.full((4, 2, 3), 1000, "<u2"))
     extra = Read(replace(reads[-1].header, read=4, time_ns=reads[-1].header.time_ns + 1), reads[-1].data)

@@ -69,12 +69,18 @@ def test_a_ramp_gives_a_preview_for_each_read_and_a_frame_at_its_end(pipeline, r
     assert time_ns == READ_HEADER.time_ns
 
 
-def test_a_frame_is_finished_in_its_turn(pipeline, bands):
-    """Of detectors that end together: while another has the turn, the frame waits for it, and comes then."""
-    *before, last = ramp_reads(line())
+@pytest.mark.parametrize("ramps_planned", [1, 2])
+def test_a_frame_is_finished_in_its_turn(pipeline, bands, ramps_planned):
+    """Of detectors that end together: while another has the turn, the frame waits for it, and comes then.
+
+    That of a ramp whose last read has come, and the final one of ramps that are closed already.
+    """
+    *before, last = ramp_reads(line(), ramps_planned=ramps_planned)
+    if ramps_planned == 2:
+        before, last = [*before, last], event("ExposureAborted")
     feed(pipeline, before)
     made = []
-    worker = threading.Thread(target=lambda: made.append(next(pipeline.process(last))))
+    worker = threading.Thread(target=lambda: made.extend(frames(pipeline.process(last))))
     with bands.turn:
         worker.start()
         worker.join(0.3)
