@@ -12,12 +12,17 @@ class Announcements:
     ----------
     keys
         Setup key by `EVENT.parameter`.
+
+    Attributes
+    ----------
+    latest
+        What was told last, by setup key.
     """
 
     def __init__(self, keys: Mapping[str, str]) -> None:
         self._keys = keys
         self._events = {name.rpartition(".")[0] for name in keys}
-        self._latest: dict[str, Scalar] = {}
+        self.latest: dict[str, Scalar] = {}
 
     def changes(self, header: TelemetryHeader) -> dict[str, Scalar]:
         """Return the setup keys that an event says something new of, with their values."""
@@ -28,7 +33,7 @@ class Announcements:
             key = self._keys.get(f"{header.event}.{parameter}")
             if isinstance(value, list) and len(value) == 1:
                 value = value[0]  # the event service has no scalars
-            if key is None or value is None or isinstance(value, list) or self._latest.get(key) == value:
+            if key is None or value is None or isinstance(value, list) or self.latest.get(key) == value:
                 continue
-            self._latest[key] = changed[key] = value
+            self.latest[key] = changed[key] = value
         return changed

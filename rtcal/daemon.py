@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -42,7 +42,6 @@ from streams.messages import (
     Message,
     Observe,
     Read,
-    Scalar,
     Spectrum,
     Status,
     StatusHeader,
@@ -119,7 +118,6 @@ class Daemon:
         self._clock = clock
         self._bands = Bands(settings.daemon.threads)
         self._announcements = Announcements(settings.refcache.announce)
-        self._announced: dict[str, Scalar] = {}
         """What telemetry has told of the setup to come."""
         self._telemetry = make_history(settings.telemetry, load_keys(settings.telemetry.keys))
         Monitor(settings, self._telemetry)  # a rule that cannot be read is said at the start
@@ -199,9 +197,8 @@ class Daemon:
             self._telemetry.take(message)
             self._telemetry_heard_s = self._clock.monotonic_s()
             # The rest stays out of the workers' queues: a thousand events must not cost a read.
-            changes = self._announcements.changes(message.header)
-            if changes:
-                self._announce_change(changes, message.header.time_ns)
+            if self._announcements.changes(message.header):
+                self._announce_change(message.header.time_ns)
                 self._send(self._router.route(message))
         elif isinstance(message, Observe):
             self.counters["events"] += 1
@@ -229,11 +226,10 @@ class Daemon:
             mode = self._settings.ramp.mode_of(header)
             self._references.prepare(setup, UNKNOWN_SHAPE, mode, header.time_ns, lambda _: None)
 
-    def _announce_change(self, changes: Mapping[str, Scalar], time_ns: int) -> None:
+    def _announce_change(self, time_ns: int) -> None:
         """Have the references loaded for the detectors that are expected and have not read yet, in their new setup."""
-        self._announced.update(changes)
         for expected in self._settings.refcache.expect:
-            setup = {"INSTRUME": self._settings.instrument, **expected, **self._announced}
+            setup = {"INSTRUME": self._settings.instrument, **expected, **self._announcements.latest}
             if (setup["INSTRUME"], setup.get("DETECTOR")) not in self._workers:
                 self._references.prepare(setup, UNKNOWN_SHAPE, "utr", time_ns, lambda _: None)
 

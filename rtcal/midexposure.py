@@ -52,3 +52,9 @@ class MidExposure:
         """Return the value of a keyword as a text; empty if it is not known."""
         value = self.get(keyword)
         return value if isinstance(value, str) else ""
+
+    @property
+    def pointing(self) -> tuple[float, float, float] | None:
+        """Right ascension, declination and position angle [deg]; None unless all three are known."""
+        ra, dec, angle = self.number("RA"), self.number("DEC"), self.number("PA")
+        return None if ra is None or dec is None or angle is None else (ra, dec, angle)

@@ -48,16 +48,15 @@ def sky_of(
     if is_spectral(header.setup):
         return Sky(adc, {}, notes)
     middle = MidExposure(rows)
-    ra, dec, angle = middle.number("RA"), middle.number("DEC"), middle.number("PA")
-    if ra is None or dec is None or angle is None:
+    pointing = middle.pointing
+    if pointing is None:
         return Sky(adc, {}, [*notes, NO_POINTING])
     if middle.stale:
         notes.append("the pointing is stale: coordinates are from held values")
     shift = (0.0, 0.0)
     if settings.wcs.shift_by_dispersion and adc is not None and adc.shift_mas is not None:
         shift = (adc.shift_mas[0], adc.shift_mas[1])
-    pointing, pixel_mas = (ra, dec, angle), settings.optics.pixel_mas
-    keys = wcs_keys(header.detector, shape, header.setup, pointing, shift, settings.wcs, pixel_mas)
+    keys = wcs_keys(header.detector, shape, header.setup, pointing, shift, settings.wcs, settings.optics.pixel_mas)
     return Sky(adc, keys, notes)
 
 

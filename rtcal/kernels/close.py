@@ -10,7 +10,7 @@ from rtcal.kernels._jit import kernel
 from rtcal.kernels.jumps import end_row
 from rtcal.kernels.planes import BLOCK, hold, list_set
 from rtcal.kernels.segments import close_segment
-from rtcal.kernels.signal import base_row, linearise_row, signal_row
+from rtcal.kernels.signal import linear_signal_row
 
 
 @kernel
@@ -64,17 +64,23 @@ def close_ramp(y_start, y_stop, n_used, pending, previous, zero, curve, judge, s
     zero, curve, judge, settings, times, state
         As in `read.add_read`.
     """
-    nx, linear = zero.shape[1], curve.coefficients.shape[1] == 0
+    nx = zero.shape[1]
     signal, base = np.empty((2, nx), np.float32), np.empty(nx, np.float32)
     for y in range(y_start, y_stop):
         if judge and n_used > 3:
-            signal_row(y, pending.raw, zero, pending.column_dn, pending.row_dn, signal[0])
-            signal_row(y, previous.raw, zero, previous.column_dn, previous.row_dn, signal[1])
-            if not linear:
-                base_row(y, zero, curve, base)
-                linearise_row(y, base, curve.coefficients, signal[0])
-                linearise_row(y, base, curve.coefficients, signal[1])
+            linear_signal_row(y, pending, zero, curve, base, signal[0])
+            linear_signal_row(y, previous, zero, curve, base, signal[1])
         close_row(y, n_used, judge, signal[0], signal[1], times, settings, state)
+
+
+@kernel
+def begin_gathering(y, block, a, b, n_used, state, eventful):
+    """Mark the pixels of a block whose ramps are in `closed` already, and make the rest of it valid."""
+    if state.slow[y, block] == 0:
+        eventful[:] = 0
+    else:
+        find_eventful(y, a, b, state.first_bad, state.start, n_used, eventful)
+    hold(y, block, a, b, state)
 
 
 @kernel
@@ -101,11 +107,7 @@ def add_ramp(y_start, y_stop, n_used, values, factors, weight, spread, state):
     for y in range(y_start, y_stop):
         for block in range(state.slow.shape[1]):
             a, b = np.uint64(block * BLOCK), np.uint64(min((block + 1) * BLOCK, values.shape[2]))
-            if state.slow[y, block] == 0:
-                eventful[:] = 0
-            else:
-                find_eventful(y, a, b, state.first_bad, state.start, n_used, eventful)
-            hold(y, block, a, b, state)
+            begin_gathering(y, block, a, b, n_used, state, eventful)
             _add_plain(y, a, b, values, factors, weight, spread, eventful, state.closed)
 
 

@@ -7,7 +7,7 @@ from rtcal.kernels.close import close_row
 from rtcal.kernels.jumps import advance_row, begin_row
 from rtcal.kernels.limits import OVER, UNDER, cut_row, look_row, mark_floor_row
 from rtcal.kernels.planes import BLOCK
-from rtcal.kernels.signal import base_row, linearise_row, linearise_rows, signal_row
+from rtcal.kernels.signal import base_row, linear_signal_row, linearise_row, linearise_rows, signal_row
 from rtcal.kernels.sums import add_all, add_unsaturated
 
 
@@ -112,9 +112,6 @@ def add_end(y_start, y_stop, end, sample, zero, curve, ends):
     nx = zero.shape[1]
     signal, base = np.empty(nx, np.float32), np.empty(nx, np.float32)
     for y in range(y_start, y_stop):
-        signal_row(y, sample.raw, zero, sample.column_dn, sample.row_dn, signal)
-        if curve.coefficients.shape[1] > 0:
-            base_row(y, zero, curve, base)
-            linearise_row(y, base, curve.coefficients, signal)
+        linear_signal_row(y, sample, zero, curve, base, signal)
         for x in range(nx):
             ends[y, end, x] += signal[x]

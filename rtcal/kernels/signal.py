@@ -112,3 +112,22 @@ def stretch_row(y, level, coefficients, stretch):
         factor = np.float32(k)
         for x in range(stretch.size):
             stretch[x] = stretch[x] * level[x] + factor * coefficients[row, k, x]
+
+
+@kernel
+def linear_signal_row(y, sample, zero, curve, base, signal):
+    """Find the linear signal of a row of a read: zero level, reference pixels, and linearity if there is a curve.
+
+    Parameters
+    ----------
+    y
+        The row.
+    sample, zero, curve
+        As in `read.add_read`, which does the same with three reads at once.
+    base, signal
+        Float32, (x,), overwritten [DN]; `base` where there is a curve.
+    """
+    signal_row(y, sample.raw, zero, sample.column_dn, sample.row_dn, signal)
+    if curve.coefficients.shape[1] > 0:
+        base_row(y, zero, curve, base)
+        linearise_row(y, base, curve.coefficients, signal)

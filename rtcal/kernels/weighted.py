@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rtcal.kernels._jit import kernel
-from rtcal.kernels.close import find_eventful
-from rtcal.kernels.planes import BLOCK, hold
-from rtcal.kernels.signal import base_row, linearise_row, signal_row
+from rtcal.kernels.close import begin_gathering
+from rtcal.kernels.planes import BLOCK
+from rtcal.kernels.signal import linear_signal_row
 
 
 class Weighting(NamedTuple):
@@ -51,20 +51,13 @@ def add_weighted_ramp(y_start, y_stop, n_used, last, zero, curve, weighting, sta
     part `f Q / (R + f Q)` of the ends: Q and R are what one has more photon and the other more read variance. Its
     photon variance is the slope's less that part of Q, with the read variance as it is.
     """
-    nx, linear = zero.shape[1], curve.coefficients.shape[1] == 0
+    nx = zero.shape[1]
     signal, base, eventful = np.empty(nx, np.float32), np.empty(nx, np.float32), np.zeros(BLOCK, np.uint8)
     for y in range(y_start, y_stop):
-        signal_row(y, last.raw, zero, last.column_dn, last.row_dn, signal)
-        if not linear:
-            base_row(y, zero, curve, base)
-            linearise_row(y, base, curve.coefficients, signal)
+        linear_signal_row(y, last, zero, curve, base, signal)
         for block in range(state.slow.shape[1]):
             a, b = np.uint64(block * BLOCK), np.uint64(min((block + 1) * BLOCK, nx))
-            if state.slow[y, block] == 0:
-                eventful[:] = 0
-            else:
-                find_eventful(y, a, b, state.first_bad, state.start, n_used, eventful)
-            hold(y, block, a, b, state)
+            begin_gathering(y, block, a, b, n_used, state, eventful)
             _add_weighted(y, a, b, state.moments, signal, weighting, eventful, state.closed)
 
 

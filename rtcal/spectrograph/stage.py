@@ -204,10 +204,10 @@ class CubeStage:
 
     def _pointing(self, header: messages.FrameHeader) -> tuple[float, float, float] | None:
         """Return where the field lies and how it is turned, by the telemetry of the frame."""
-        middle = MidExposure(header.telemetry)
-        ra, dec, angle = middle.number("RA"), middle.number("DEC"), middle.number("PA")
-        if self._wcs is None or ra is None or dec is None or angle is None:
+        pointing = MidExposure(header.telemetry).pointing
+        if self._wcs is None or pointing is None:
             return None
+        ra, dec, angle = pointing
         return ra, dec, y_angle_deg(angle, self._wcs)
 
     def _layout_of(self, setup: dict[str, Any]) -> Path | None:

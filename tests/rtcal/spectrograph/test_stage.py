@@ -168,13 +168,19 @@ def test_no_cube_of_arcs_darks_and_flats_nor_where_they_are_switched_off(tmp_pat
     assert [type(one) for one in made] == [Frame]
 
 
-def test_products_say_where_the_telescope_points(tmp_path):
+def frame_and_references(folder):
+    """Return a simulated frame of spectra, the references of its setup, which are its true arc, and the settings."""
     simulator, traces = simulate()
-    settings = configured(write_true_arc(tmp_path / "arc.fits", traces, SIZE))
+    settings = configured(write_true_arc(folder / "arc.fits", traces, SIZE))
     store = ReferenceStore(settings.refcache, settings.calibration.stale_s)
     store.preload()
     (frame,) = [one for one in products(simulator, configured())[0] if isinstance(one, Frame)]
     chosen = store.open(dict(frame.header.setup), frame.data.shape, "utr", frame.header.first_read_ns).select()
+    return frame, chosen, settings
+
+
+def test_products_say_where_the_telescope_points(tmp_path):
+    frame, chosen, settings = frame_and_references(tmp_path)
     pointing = {"RA": 150.0, "DEC": 2.5, "PA": 40.0}
     rows = [TelemetryRow(key="TCS.x", param=key, fits=key, value=value, status="OK") for key, value in pointing.items()]
     for telemetry, expected in ((rows, (150.0, 2.5, 40.0)), (rows[:2], None)):
@@ -185,12 +191,7 @@ def test_products_say_where_the_telescope_points(tmp_path):
 
 
 def test_the_corrector_s_residual_moves_slices(tmp_path):
-    simulator, traces = simulate()
-    settings = configured(write_true_arc(tmp_path / "arc.fits", traces, SIZE))
-    store = ReferenceStore(settings.refcache, settings.calibration.stale_s)
-    store.preload()
-    (frame,) = [one for one in products(simulator, configured())[0] if isinstance(one, Frame)]
-    chosen = store.open(dict(frame.header.setup), frame.data.shape, "utr", frame.header.first_read_ns).select()
+    frame, chosen, settings = frame_and_references(tmp_path)
     curve = {"wavelength_um": [1.4, 1.9], "weight": [0.5, 0.5], "x_mas": [-30.0, 30.0], "y_mas": [0.0, 0.0]}
     adc = AdcResidual(status="OK", atmosphere="TCS", air="OK", **curve)
     moved_frame = Frame(msgspec.structs.replace(frame.header, adc=adc), *(getattr(frame, n) for n in Frame.DTYPES))
