@@ -14,7 +14,7 @@ def pixel_rate(signal: np.ndarray, times_s: np.ndarray, valid: int, test: JumpTe
     `valid` is the number of reads before saturation; the read at that index is known to have come (if the ramp
     goes on so far).
     """
-    pixel = _Pixel(signal.astype(float).copy(), times_s, test)
+    pixel = Pixel(signal.astype(float).copy(), times_s, test)
     n = len(signal)
     last = min(valid, n)
     if n > 3 and valid >= 3:
@@ -26,7 +26,7 @@ def pixel_rate(signal: np.ndarray, times_s: np.ndarray, valid: int, test: JumpTe
     return pixel.rate(last), pixel.jumped
 
 
-class _Pixel:
+class Pixel:
     """Segments are lists of read indices; the last one is open."""
 
     def __init__(self, signal: np.ndarray, times_s: np.ndarray, test: JumpTest) -> None:

@@ -10,9 +10,10 @@ from rtcal.bands import Bands
 from rtcal.buffers import Buffers, allocate_state, clear
 from rtcal.estimator import Timeline, ends_of, slope_of
 from rtcal.kernels.planes import BLOCK, FLOOR, JUMP, NEVER, SPILLED, Curve
+from rtcal.kernels.segments import step_noise
 from rtcal.steps import Chain, JumpTest
 from streams.dq import Dq
-from tests.rtcal.kernels.oracle import pixel_rate
+from tests.rtcal.kernels.oracle import TOGETHER, Pixel, pixel_rate
 
 SHAPE = (5, 300)  # a row of one whole block and a part of one
 GAIN = 2.0
@@ -232,6 +233,23 @@ def test_jumps_and_bad_reads_are_those_of_the_oracle(n, seed, bands):
         assert jumped.mean() > 0.1
     close = np.isclose(ran.rate, expected * GAIN, rtol=2e-3, atol=0.1, equal_nan=True)
     assert close[agree].mean() > 0.998
+
+
+@pytest.mark.parametrize("k", [3, 4, 8, 30])
+def test_the_noise_that_judges_a_step_is_that_of_its_weights(k):
+    """The step less what the fit predicts, as a weighted sum of the reads; photons to a sixth of one part in k."""
+    times_s, timeline = np.arange(k + 1) * 0.72, Timeline()
+    for time_s in times_s:
+        timeline.append(time_s)
+    pixel = Pixel(np.zeros(k + 1), times_s, TEST)
+    read, photon = pixel.noise(pixel.less_the_fit(k))
+    own_read, own_photon = pixel.noise(pixel.step_into(k))
+    found = step_noise(k, 0, 0.0, 0.0, timeline.as_times(), TEST.as_array())
+    assert found[0] == pytest.approx(max(own_read, TOGETHER * read))
+    assert found[1] == pytest.approx(max(own_photon, TOGETHER * photon), rel=1 / (6 * k))
+    if k == 3:  # the first reads are those whose prediction counts
+        assert found[0] > 1.1 * own_read
+        assert found[1] > 1.1 * own_photon
 
 
 def test_the_floor_of_the_converter_is_marked(bands):

@@ -54,6 +54,15 @@ def test_signal_on_the_light_sensitive_pixels_changes_nothing():
     assert not terms.row_dn.any()
 
 
+def test_light_that_capacitance_puts_into_the_innermost_line_changes_nothing():
+    zero = zero_level().astype("<f4")
+    read = zero.copy()
+    read[BORDER - 1 : SIDE - BORDER + 1, BORDER - 1 : SIDE - BORDER + 1] += 250
+    terms = border_terms(read, zero, no_bad(), BORDER, CHANNELS)
+    assert not terms.column_dn.any()
+    assert not terms.row_dn.any()
+
+
 def test_bad_reference_pixels_and_outliers_take_no_part():
     rng = np.random.default_rng(2)
     zero = zero_level().astype("<f4")
