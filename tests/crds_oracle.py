@@ -1,8 +1,8 @@
 """The `crds` package asked in a process of its own: it reads its environment once and caches what it read.
 
 Run as a program: a JSON object on standard input, `{"cache", "questions": [[context, header, reftype], ...],
-"insertions": [[rmap, file], ...], "aliases"}`; on standard output the answers `[kind, value or family]` and
-the texts of the changed rmaps ("" where CRDS refuses).
+"insertions": [[rmap, file], ...], "certify": [[mapping, context], ...], "aliases"}`; on standard output the answers
+`[kind, value or family]`, the texts of the changed rmaps ("" where CRDS refuses) and what is wrong with mappings.
 """
 
 import importlib.util
@@ -17,10 +17,26 @@ from typing import Any
 import pytest
 
 OBSERVATORY = "tmt"
+KINDS = ["dark", "dq", "flat", "sky", "arc"]
+"""Types of the mappings that CRDS certifies here."""
 
 
 def ask_crds(cache: Path, **work: Any) -> tuple[list[list[Any]], list[str]]:
     """Return what CRDS answers; skips where it is not installed, unless everything must be tried."""
+    done = _run(cache, work)
+    return done["answers"], done["texts"]
+
+
+def certify(cache: Path, context: str, mappings: list[Path]) -> list[str]:
+    """Have CRDS certify mappings, compared with those of a context; return what is wrong with each ("" for nothing).
+
+    It parses them strictly, looks for rules that stand twice, and validates every pattern and date.
+    """
+    done = _run(cache, {"certify": [[str(path), context] for path in mappings]})
+    return [str(text) for text in done["certified"]]
+
+
+def _run(cache: Path, work: dict[str, Any]) -> dict[str, Any]:
     if importlib.util.find_spec("crds") is None:
         if os.environ.get("RTCAL_REQUIRE_ALL") == "1":
             pytest.fail("crds is not installed; it is in the test extra")
@@ -37,8 +53,8 @@ def ask_crds(cache: Path, **work: Any) -> tuple[list[list[Any]], list[str]]:
         program, input=json.dumps(work), capture_output=True, text=True, env=environ, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    answers, texts = json.loads(done.stdout.splitlines()[-1])
-    return answers, texts
+    made: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return made
 
 
 def _register(aliases: dict[str, str]) -> None:
@@ -68,6 +84,9 @@ def _register(aliases: dict[str, str]) -> None:
         "get_all_tpninfos": lambda *_: [],
     }
     vars(locate).update(replaced)
+    # Names of mappings are taken apart by the test observatory's functions, which know these alone.
+    crds.tobs.locate.INSTRUMENTS.append("iris")
+    crds.tobs.locate.FILEKINDS.extend(KINDS)
     iris = types.ModuleType("crds.tmt.iris")
     vars(package).update({"INSTRUMENTS": ["iris"], "locate": locate, "iris": iris})
     sys.modules |= {"crds.tmt": package, "crds.tmt.locate": locate, "crds.tmt.iris": iris}
@@ -117,6 +136,18 @@ def _inserted(rmap_name: str, file: str) -> str:
         return ""
 
 
+def _certified(path: str, context: str) -> str:
+    from crds.certify.certify import MappingCertifier
+    from crds.core import log
+
+    log.reset()
+    try:
+        MappingCertifier(path, context=context, observatory=OBSERVATORY).certify()
+    except Exception as error:  # whatever it is, CRDS refuses
+        return f"{type(error).__name__}: {error}"
+    return f"{log.errors()} errors" if log.errors() else ""
+
+
 def _main() -> None:
     work = json.load(sys.stdin)
     from crds.core import log
@@ -125,7 +156,9 @@ def _main() -> None:
     _register(work.get("aliases", {}))
     answers = [_answer(*question) for question in work.get("questions", [])]
     texts = [_inserted(*insertion) for insertion in work.get("insertions", [])]
-    sys.stdout.write("\n" + json.dumps([answers, texts], default=lambda thing: f"<{type(thing).__name__}>") + "\n")
+    certified = [_certified(*one) for one in work.get("certify", [])]
+    made = {"answers": answers, "texts": texts, "certified": certified}
+    sys.stdout.write("\n" + json.dumps(made, default=lambda thing: f"<{type(thing).__name__}>") + "\n")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Random rules, headers and references: CRDS itself says what is right (client 14.0)."""
 
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from refcache import CrdsContext, RefcacheError
 from refcache.answers import Questions
 from refcache.planning import plan, read_candidate
 from tests.crds_cache import rmap_text, settings, write_cache, write_reference
-from tests.crds_oracle import ask_crds
+from tests.crds_oracle import ask_crds, certify
 
 KEYS = {
     "DETECTOR": ["IMG1", "IMG2", "IMG3", "IFS"],
@@ -178,3 +179,12 @@ def test_what_is_published_is_accepted_by_crds(tmp_path: Path) -> None:
     answers, _ = ask_crds(tmp_path, questions=[[made.context, asked, "dark"]])  # it compares all checksums
     assert answers == [["file", "new.fits"]]
     assert CrdsContext.load(tmp_path, made.context, check_sha1=True).select(asked, "dark").name == "new.fits"  # type: ignore[union-attr]
+    names = ("tmt_0002.pmap", "tmt_iris_0002.imap", "tmt_iris_dark_0002.rmap")
+    mappings = [tmp_path / "mappings" / "tmt" / name for name in names]
+    assert certify(tmp_path, "tmt_0001.pmap", mappings) == ["", "", ""]
+    text = mappings[2].read_text()
+    date = re.search(r"'2027-01-01[^']*'", text)
+    assert date is not None
+    for wrong in (f"{date[0]} : 'other.fits',\n        {date[0]}", "'2027-13-01'"):
+        mappings[2].write_text(text.replace(date[0], wrong, 1))
+        assert certify(tmp_path, "tmt_0001.pmap", mappings)[2] != ""  # CRDS does look
