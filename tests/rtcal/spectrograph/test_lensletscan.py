@@ -5,14 +5,17 @@ import pytest
 from astropy.io import fits
 from scipy.stats import norm
 
+from refcache import ReferenceStore
 from rtcal.errors import RtcalError, UsageError
 from rtcal.products import write_frame
+from rtcal.reduce import cube_stage
 from rtcal.spectrograph.cube import CubeMaker, white_light
 from rtcal.spectrograph.lensletscan import LensletScan, measure, read_scan
 from streams.messages import Cube, Frame
 from streams.simulator.kernels import WING_SHIFT, WING_WIDTH
 from streams.simulator.settings import SCAN_STEPS
 from streams.simulator.spectra import spectra_light
+from tests.fakes import FakeClock
 from tests.rtcal.spectrograph.fields import field, table_of, true_arc, write_true_arc
 from tests.rtcal.spectrograph.test_cube import star_image
 from tests.rtcal.spectrograph.test_stage import SIZE, configured, products, simulate
@@ -143,6 +146,17 @@ def test_from_the_scan_s_exposures_to_cubes_of_status_ok(command, tmp_path):
             assert cube.header.status == status
         said = {one.reftype: one.status for one in cube.header.references}
         assert said["lensletscan"] == ("OK" if with_scan else "MISSING")
+    # A scan that lands in the night serves from the next frame on, and no longer than it is chosen.
+    stage, made = cube_stage(configured(arc), FakeClock()), []
+    for scan in (None, out, None):
+        settings = configured(arc, lensletscan=scan)
+        store = ReferenceStore(settings.refcache, settings.calibration.stale_s)
+        store.preload()
+        frame = frames[-1]
+        chosen = store.open(dict(frame.header.setup), frame.data.shape, "utr", frame.header.first_read_ns).select()
+        made.append(list(stage.products(frame, chosen))[-1].data)
+    np.testing.assert_array_equal(made[0], made[2])
+    assert not np.array_equal(made[0], made[1], equal_nan=True)
 
 
 def test_a_file_that_is_no_scan_is_said_to_be_none(tmp_path):
