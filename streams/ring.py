@@ -29,7 +29,7 @@ from streams.sources import Decode, believe, count_rejected
 
 BELL = Struct("<QQQQ")
 NOTE = Struct("<c8sQ")  # PROGRESS, the reader's name, the position up to which it has read
-SUBSCRIBE, LEAVE, PROGRESS = b"\1", b"\0", b"\2"
+SUBSCRIBE, PROGRESS = b"\1", b"\2"
 READER = b"reader:"  # a reader subscribes to this and its name: the writer learns when it comes and when it is gone
 NAME_BYTES = 8
 BELLS_HELD = 100_000

@@ -2,13 +2,11 @@
 
 import errno
 import os
-from typing import Literal
 
 import zmq
 
 from streams.errors import EndpointError
 
-Pattern = Literal["sub", "pull", "pub", "push"]
 ZmqContext = zmq.Context[zmq.Socket[bytes]]
 ZmqSocket = zmq.Socket[bytes]
 

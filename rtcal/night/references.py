@@ -121,10 +121,6 @@ class NightReferences:
         """Let a reference serve, in the place of an earlier one of its name."""
         self._shelf.put(self, made.reference.name, made, made.reference.nbytes)
 
-    def has_sky(self, setup: Mapping[str, Scalar], shape: tuple[int, int]) -> bool:
-        """Tell whether any sky of a setup was taken."""
-        return bool(self._all("sky", setup_of("sky", setup, shape)))
-
     def improve(
         self,
         references: ReferenceSet,

@@ -5,7 +5,6 @@ every shift, stretch and bend within the limits of the guess is voted on by all 
 refined by nearest lines, and the one that explains most of the light wins.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -393,9 +392,3 @@ def weights_of(found: Detected, lines: Ints) -> Floats:
 def linear_guess(low_um: float, high_um: float) -> Floats:
     """Return the series of a wavelength that runs evenly from the first to the last pixel."""
     return np.array([(low_um + high_um) / 2, (high_um - low_um) / 2])
-
-
-def median_series(series: Sequence[Floats]) -> Floats:
-    """Return the median of each coefficient; shorter series count as having zeros."""
-    size = max(one.size for one in series)
-    return np.asarray(np.median([np.pad(one, (0, size - one.size)) for one in series], axis=0))
