@@ -77,14 +77,20 @@ class Rig:
 
     def frames(self, count: int) -> list[Frame]:
         """Wait until so many frames came since the start; return all of them."""
-        while len(self._frames.heard) < count:
+        while len(frames := self._frames.of(Frame)) < count:
             self._frames.until(lambda message: isinstance(message, Frame))
-        return self._frames.of(Frame)
+        return frames
 
     def status(self, wanted: Callable[[Status], bool]) -> Status:
         """Wait for a heartbeat that is as wanted."""
         message = self._previews.until(lambda message: isinstance(message, Status) and wanted(message))
         assert isinstance(message, Status)
+        return message
+
+    def preview(self, exposure_id: str) -> Preview:
+        """Wait for a preview of an exposure; those that nobody waits for may give way to newer ones."""
+        message = self._previews.until(lambda one: isinstance(one, Preview) and one.header.exposure_id == exposure_id)
+        assert isinstance(message, Preview)
         return message
 
     def previews(self) -> list[Preview]:

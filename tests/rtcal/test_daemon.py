@@ -83,6 +83,7 @@ def test_reads_in_frames_previews_and_status_out():
                 sink.send(read)
             (*_, frame) = rig.frames(number + 1)
             np.testing.assert_allclose(frame.data, 2 * slope_dn)
+            rig.preview(f"E-{number}")
             assert frame.header.exposure_id == f"E-{number}"
         status = rig.status(lambda status: has_counted(status, frames=2)).header
         assert status.state == "running"
