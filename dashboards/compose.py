@@ -35,7 +35,7 @@ from dashboards.settings import Limits, Smoothing, Stretch, ViewName
 from dashboards.sky import compass, residual
 from streams.clock import iso_utc
 from streams.dq import Dq
-from streams.messages import CubeHeader, FrameHeader
+from streams.messages import CubeHeader, FrameHeader, WhiteHeader
 
 Finite = Annotated[float, Meta(ge=-1e30, le=1e30)]
 Index = Annotated[int, Meta(ge=0, le=2**53)]
@@ -161,7 +161,7 @@ def identity(scene: Scene, cut: Cut | None = None) -> tuple[object, ...]:
 def _served(picture: Picture, cut: Cut | None) -> tuple[object, ...]:
     if cut is not None:
         return (picture.level_for(cut.pitch).binning,)
-    return (len(picture.levels), picture.cube is not None)
+    return picture.held
 
 
 def limits_of(scene: Scene, wish: Wish, zscale_contrast: float) -> tuple[float, float]:
@@ -298,7 +298,7 @@ def _shown(picture: Picture) -> dict[str, Any]:
         "filter": str(header.setup.get("FILTER", "")),
         "last_read_utc": iso_utc(header.time_ns),
         "published_ms": picture.published_s * 1000.0,
-        "cube": _cube(picture.header) if isinstance(picture.header, CubeHeader) else None,
+        "cube": _cube(picture) if isinstance(picture.header, CubeHeader | WhiteHeader) else None,
         **_on_sky(picture),
     }
 
@@ -311,6 +311,6 @@ def _on_sky(picture: Picture) -> dict[str, Any]:
     return {"compass": compass(header.wcs), "residual": residual(header.adc)}
 
 
-def _cube(header: CubeHeader) -> dict[str, Any]:
+def _cube(picture: Picture) -> dict[str, Any]:
     names = ("bins", "wave_first_um", "wave_step_um", "scale_mas", "status", "sky", "provisional")
-    return {name: getattr(header, name) for name in names}
+    return {name: getattr(picture.header, name) for name in names} | {"awaited": picture.expected}

@@ -11,10 +11,23 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from dashboards.history import History, Key
-from dashboards.picture import Picture, from_binned, from_cube, from_frame, from_preview
+from dashboards.picture import Picture, from_binned, from_cube, from_frame, from_preview, from_white
 from dashboards.settings import Budget
 from streams.clock import NS, Clock
-from streams.messages import Binned, Cube, Frame, FrameHeader, Message, Preview, Spectrum, Status, StatusHeader, White
+from streams.messages import (
+    Binned,
+    Cube,
+    CubeHeader,
+    Frame,
+    FrameHeader,
+    Message,
+    Preview,
+    Spectrum,
+    Status,
+    StatusHeader,
+    White,
+    WhiteHeader,
+)
 from streams.sources import Source
 
 log = logging.getLogger(__name__)
@@ -123,8 +136,12 @@ class Feed:
             case Cube():
                 heard_s, published_s = self._times(message.header.published_ns)
                 self._show([from_cube(message, self._next_number(1), heard_s, published_s)])
-            case White() | Spectrum():
-                self._count({"parts_of_cubes": 1})  # the cube itself holds them
+            case White():
+                heard_s, published_s = self._times(message.header.published_ns)
+                number = self._next_number(1)
+                self._show([from_white(message, number, heard_s, published_s, expected=self._full_frames)])
+            case Spectrum():
+                self._count({"spectra": 1})  # the cube itself holds it
             case Status(header=header):
                 self._swap(status=header, status_heard_s=self._clock.monotonic_s(), counted="statuses")
             case _:
@@ -155,13 +172,13 @@ class Feed:
         return list(from_preview(preview, self._next_number(2), heard_s, published_s))
 
     def _show(self, new: list[Picture]) -> bool:
-        """Put pictures into the history; False if they show a frame that was there already, binned or whole."""
+        """Put pictures into the history; False if they show a frame or a cube of which there was something already."""
         detector = new[0].detector
         with self._lock:
             history = self._snapshot.history
             twin = _twin(history, new[0])
             if twin is not None:
-                if new[0].levels[0].binning > 1:
+                if new[0].is_first_look:
                     return False  # the frame itself was faster
                 new = [replace(new[0], number=twin.number, heard_s=twin.heard_s, published_s=twin.published_s)]
             known = {name for name, _ in history.shelves}
@@ -197,8 +214,8 @@ class Feed:
 
 
 def _twin(history: History, picture: Picture) -> Picture | None:
-    """Return what shows the same frame already."""
-    if not isinstance(picture.header, FrameHeader):
+    """Return what shows the same frame or cube already."""
+    if not isinstance(picture.header, FrameHeader | CubeHeader | WhiteHeader):
         return None
     shelf = history.shelves.get((picture.detector, picture.view), ())
     return next((one for one in reversed(shelf) if one.same_frame(picture)), None)
@@ -206,8 +223,8 @@ def _twin(history: History, picture: Picture) -> Picture | None:
 
 def _kind(picture: Picture) -> str:
     """Name the counter of a picture."""
-    if picture.cube:
-        return "cubes"
+    if isinstance(picture.header, CubeHeader | WhiteHeader):
+        return "cubes" if picture.cube else "whites"
     if picture.view != "reduced":
         return "previews"
     return "frames" if picture.levels[0].binning == 1 else "binned_frames"

@@ -156,7 +156,7 @@ class Hub:
     def strip(self, snapshot: Snapshot, scene: Scene) -> tuple[object, bytes]:
         """Return what names a scene's strip and the message that describes it."""
         shelf = shelf_of(snapshot, scene)
-        wanted = (scene.name, scene.view, *((one.number, len(one.levels)) for one in shelf))
+        wanted = (scene.name, scene.view, *((one.number, one.held) for one in shelf))
         if self._strip[0] != wanted:
             self._strip = (wanted, msgspec.json.encode(strip(snapshot, scene, self.session)))
         return self._strip
@@ -164,9 +164,10 @@ class Hub:
     def scene(self, snapshot: Snapshot, wish: Wish, *, whole: bool = False) -> Scene | None:
         """Lay out what a page wishes; where it needs a frame's own pixels, the last frame of which they are there.
 
-        `whole`: it does, even if it sees the scene from far.
+        `whole`: it does, even if it sees the scene from far. So does one that looks at some wavelengths of a cube.
         """
         scene = build(snapshot, self.layout, wish.detector, wish.view, wish.moment)
+        whole = whole or wish.collapse is not None
         if scene is not None and (whole or detail_cut(scene, wish, base_cut(scene, self.settings.display_pixels))):
             moment = replace(wish.moment, whole_since_s=time.monotonic() - LONGEST_WAIT_S)
             scene = build(snapshot, self.layout, wish.detector, wish.view, moment)

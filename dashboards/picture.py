@@ -10,7 +10,7 @@ from dashboards.cubes import CUBE_SUFFIX, Collapse, collapsed
 from dashboards.render import FloatImage, bin_mean
 from dashboards.settings import ViewName
 from streams.dq import Dq
-from streams.messages import Binned, Cube, CubeHeader, Frame, FrameHeader, Preview, PreviewHeader
+from streams.messages import Binned, Cube, CubeHeader, Frame, FrameHeader, Preview, PreviewHeader, White, WhiteHeader
 
 MIB = 1 << 20
 
@@ -33,7 +33,7 @@ class Picture:
     number: int
     """Counts the pictures of this process: two with the same number are the same."""
     view: ViewName
-    header: FrameHeader | PreviewHeader | CubeHeader
+    header: FrameHeader | PreviewHeader | CubeHeader | WhiteHeader
     heard_s: float
     """Monotonic clock at arrival."""
     published_s: float
@@ -47,18 +47,28 @@ class Picture:
     collapse: Collapse | None = None
     """How; None: the mean of all wavelengths."""
     expected: bool = False
-    """True while the frame's own pixels are on their way: so far there is the binned image alone."""
+    """True while the frame's own pixels, or the cube, are on their way: so far there is the first look alone."""
 
     @property
     def detector(self) -> str:
         """Whose picture it is; a cube stands beside its detector, under a name of its own."""
         name = self.header.detector
-        return f"{name}{CUBE_SUFFIX}" if isinstance(self.header, CubeHeader) else name
+        return f"{name}{CUBE_SUFFIX}" if isinstance(self.header, CubeHeader | WhiteHeader) else name
 
     @property
     def pixel_mas(self) -> float | None:
         """Side of a spaxel on the sky; None for a detector's pixels."""
-        return self.header.scale_mas if isinstance(self.header, CubeHeader) else None
+        return self.header.scale_mas if isinstance(self.header, CubeHeader | WhiteHeader) else None
+
+    @property
+    def is_first_look(self) -> bool:
+        """True for a binned image without its frame, and for white light without its cube."""
+        return self.levels[0].binning > 1 or isinstance(self.header, WhiteHeader)
+
+    @property
+    def held(self) -> tuple[object, ...]:
+        """What there is of it: changes when the rest of it comes, or when pixels are let go."""
+        return type(self.header), len(self.levels), self.cube is not None
 
     @property
     def can_be_thinned(self) -> bool:
@@ -88,8 +98,10 @@ class Picture:
         return fit[-1] if fit else self.levels[0]
 
     def same_frame(self, other: "Picture") -> bool:
-        """Tell whether both show the same issue of the same frame."""
-        return _issue(self) == _issue(other)
+        """Tell whether both show the same issue of the same frame, or of the same cube."""
+        if isinstance(self.header, FrameHeader):
+            return _issue(self) == _issue(other)
+        return any(_precedes(white, cube) for white, cube in ((self.header, other.header), (other.header, self.header)))
 
     def without_full_pixels(self) -> "Picture":
         """Return itself with the coarse level alone."""
@@ -99,6 +111,15 @@ class Picture:
 def _issue(picture: Picture) -> tuple[object, ...]:
     header = picture.header
     return (header.instrument, header.detector, header.kind, header.sequence, header.exposure_id, header.published_ns)
+
+
+def _precedes(white: object, cube: object) -> bool:
+    """Tell whether white light is that of a cube: of the same frame, and published before it."""
+    if not (isinstance(white, WhiteHeader) and isinstance(cube, CubeHeader)):
+        return False
+    names = ("instrument", "detector", "exposure_id", "revision")
+    same = all(getattr(white, name) == getattr(cube, name) for name in names)
+    return same and white.published_ns <= cube.published_ns
 
 
 def from_binned(binned: Binned, number: int, heard_s: float, published_s: float, *, expected: bool) -> Picture:
@@ -135,6 +156,15 @@ def from_cube(cube: Cube, number: int, heard_s: float, published_s: float) -> Pi
     shape = (cube.data.shape[1], cube.data.shape[2])
     levels = (Level(1, *collapsed(cube, None)),)
     return Picture(number, view, cube.header, heard_s, published_s, shape, levels, cube)
+
+
+def from_white(white: White, number: int, heard_s: float, published_s: float, *, expected: bool) -> Picture:
+    """Make a picture of what comes before a cube; `expected` if the cube itself will come."""
+    dq = np.where(np.isfinite(white.data), np.uint32(0), np.uint32(Dq.DO_NOT_USE))
+    shape = (white.data.shape[0], white.data.shape[1])
+    levels = (Level(1, white.data, white.err, dq),)
+    view: ViewName = "ramp" if white.header.provisional else "reduced"
+    return Picture(number, view, white.header, heard_s, published_s, shape, levels, expected=expected)
 
 
 def sliced(picture: Picture, collapse: Collapse | None) -> Picture:

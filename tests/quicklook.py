@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import zmq
 from numpy.typing import NDArray
@@ -24,6 +25,8 @@ from streams.messages import (
     Provenance,
     Status,
     StatusHeader,
+    White,
+    WhiteHeader,
 )
 
 SATURATED_AT = (40, 25)
@@ -167,6 +170,13 @@ def make_cube(detector: str = "IFS", sequence: int = 0, bins: int = 120, field: 
     )
     err = np.full(data.shape, 0.3, np.float32)
     return Cube(header, data.astype(np.float32), err, np.zeros(data.shape, np.uint32))
+
+
+def make_white(cube: Cube) -> White:
+    """Return the white light that comes before a cube: brighter than its mean by a sky of 5."""
+    header = WhiteHeader(**msgspec.structs.asdict(cube.header))
+    mean = cube.data.mean(axis=0, dtype=np.float64) + 5.0
+    return White(header, mean.astype(np.float32), np.full(mean.shape, 0.1, np.float32))
 
 
 def make_status(sequence: int = 0, period_s: float = 1.0, detectors: tuple[str, ...] = (), **header: Any) -> Status:

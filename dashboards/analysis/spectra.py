@@ -25,7 +25,8 @@ def spectrum_of(scene: Scene, box: Box) -> dict[str, Any]:
     tile = scene.tile_at((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2)
     cube = tile.picture.cube if tile is not None and tile.picture is not None else None
     if tile is None or cube is None:
-        return {"why": "no cube is kept of this image"}
+        awaited = tile is not None and tile.picture is not None and tile.picture.expected
+        return {"why": "the cube is on its way" if awaited else "no cube is kept of this image"}
     x0, x1 = sorted((box.x0 - tile.x0, box.x1 - tile.x0))
     y0, y1 = sorted((box.y0 - tile.y0, box.y1 - tile.y0))
     patch = patch_of(tile, x0, x1, y0, y1)

@@ -120,7 +120,7 @@ class _Past:
         self._known: OrderedDict[tuple[object, ...], dict[str, Any] | None] = OrderedDict()
 
     def get(self, picture: Picture, x: float, y: float, place: Place) -> dict[str, Any] | None:
-        key = (picture.number, len(picture.levels), round(x), round(y), place.reach, place.radius)
+        key = (picture.number, picture.held, round(x), round(y), place.reach, place.radius)
         if key not in self._known:
             self._known[key] = self._measured(picture, round(x), round(y), place)
             while len(self._known) > self._most:

@@ -95,7 +95,7 @@ export class CubePanel {
     element("cube-last-box").hidden = this.how() === "slice";
     const words = first === last ? `${this.wave(first).toFixed(5)} µm · slice ${first}` : `${this.wave(first).toFixed(4)} – ${this.wave(last).toFixed(4)} µm`;
     element("cube-wave").textContent = words;
-    element("cube-box").querySelector("em").textContent = `${this.cube.provisional ? "provisional, " : ""}${this.cube.status}`;
+    element("cube-box").querySelector("em").textContent = `${this.cube.awaited ? "white light, cube to come, " : this.cube.provisional ? "provisional, " : ""}${this.cube.status}`;
     for (const [name, bin] of [["firstLine", first], ["lastLine", last]]) this.models[name].setv({ location: this.wave(bin), visible: !this.whole });
     element("app").dataset.slice = this.whole ? "all" : `${first}-${last}`;
   }

@@ -5,7 +5,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import hover
-from tests.quicklook import make_cube, make_status
+from tests.quicklook import make_cube, make_status, make_white
 
 pytestmark = pytest.mark.browser
 
@@ -19,6 +19,16 @@ def tab(publisher, module_tab):
     publisher.send(CUBE)
     module_tab.wait_for(scene="IFS-cube/reduced", sequence=51)
     return module_tab
+
+
+def test_white_light_is_shown_before_its_cube(publisher, module_tab):
+    publisher.send(make_status(1, period_s=1000.0, detectors=("IFS",)))
+    white = make_white(make_cube("IFS", 50))
+    publisher.send(white)
+    module_tab.wait_for(scene="IFS-cube/reduced", sequence=50)
+    hover(module_tab, 20, 24)
+    expect(module_tab.page.locator("#value")).to_contain_text(f"{white.data[24, 20]:.5g} ±")
+    expect(module_tab.page.locator("#cube-box em")).to_have_text("white light, cube to come, OK")
 
 
 def test_the_white_light_is_the_mean_and_the_panel_opens(tab):

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from dashboards.analysis import Box, Tools, measure
 from dashboards.cubes import Collapse, collapsed, spectrum
@@ -16,7 +17,7 @@ from streams.messages import Cube
 from streams.settings import load
 from tests.dashboards.analysis.test_measure import OPTICS, WISH
 from tests.desks import made_desk
-from tests.quicklook import make_cube
+from tests.quicklook import make_cube, make_white
 
 BAD = np.uint32(Dq.DO_NOT_USE)
 
@@ -82,8 +83,6 @@ def hub_of(*messages):
 
 
 def test_a_cube_stands_beside_its_detector_and_is_collapsed_as_wished(cube):
-    from msgspec.structs import replace
-
     hub = hub_of(cube)
     snapshot = hub.feed.latest()
     assert snapshot.detectors() == {"IFS-cube"}
@@ -101,6 +100,43 @@ def test_a_cube_stands_beside_its_detector_and_is_collapsed_as_wished(cube):
     region = Tools(region=Box(shape="rectangle", x0=4.0, x1=5.0, y0=6.0, y1=6.0))
     area = json.loads(measure(scene, None, wish, region, OPTICS, 0.25))["region"]["area_arcsec2"]
     assert area == pytest.approx(2 * 0.025**2)
+    hub.close()
+
+
+def test_white_light_is_shown_until_its_cube_has_come(cube):
+    white = make_white(cube)
+    hub = hub_of(white)
+    first = hub.feed.latest().pictures["IFS-cube", "reduced"]
+    assert (first.expected, first.pixel_mas, first.cube) == (True, 25.0, None)
+    np.testing.assert_array_equal(first.coarse.data, white.data)
+    hub.feed.take(cube)
+    (whole,) = hub.feed.latest().history.shelves["IFS-cube", "reduced"]
+    assert (whole.number, whole.expected, whole.cube) == (first.number, False, cube)
+    assert whole.held != first.held  # what was rendered and measured of the one is not that of the other
+    hub.feed.take(white)  # late: changes nothing
+    assert hub.feed.latest().history.shelves["IFS-cube", "reduced"] == (whole,)
+    assert hub.feed.latest().counters["whites"] == 1
+    hub.close()
+
+
+def test_white_light_of_another_issue_stands_beside_a_cube(cube):
+    better = replace(cube.header, revision=1)
+    hub = hub_of(cube, make_white(Cube(better, cube.data, cube.err, cube.dq)))
+    assert [one.header.kind for one in hub.feed.latest().history.shelves["IFS-cube", "reduced"]] == ["cube", "white"]
+    hub.close()
+
+
+def test_a_page_that_looks_at_some_wavelengths_stays_with_the_last_cube(cube):
+    later = make_cube("IFS", 2, bins=50, field=(12, 10))
+    hub = hub_of(cube, make_white(later))
+    snapshot = hub.feed.latest()
+    wish = replace(WISH, detector="IFS-cube")
+    assert hub.scene(snapshot, wish).tiles[0].picture.header.exposure_id == later.header.exposure_id
+    chosen = replace(wish, collapse=Collapse("sum", 4, 9))
+    assert hub.scene(snapshot, chosen).tiles[0].picture.cube is cube
+    tools = Tools(spectrum=Box(shape="rectangle", x0=4.0, x1=4.0, y0=6.0, y1=6.0))
+    found = json.loads(measure(hub.scene(snapshot, wish), None, wish, tools, OPTICS, 0.25))["spectrum"]
+    assert found == {"why": "the cube is on its way"}
     hub.close()
 
 
