@@ -7,10 +7,10 @@ Nothing here touches a socket.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import cbor2
+from msgspec import Struct
 
 from streams.clock import NS, parse_iso_utc, tai_to_utc_ns, utc_to_tai_ns
 from streams.errors import CswError
@@ -30,8 +30,7 @@ Kind = Literal["SystemEvent", "ObserveEvent"]
 Item = str | int | float | bool | bytes | dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class CswParameter:
+class CswParameter(Struct, frozen=True):
     """A parameter: `type` without the word Key, and its values as CSW counts them.
 
     An array parameter has lists as values, a matrix parameter lists of lists. Times are TAI [ns]; coordinates
@@ -43,15 +42,14 @@ class CswParameter:
     units: str = "NoUnits"
 
 
-@dataclass(frozen=True, slots=True)
-class CswEvent:
+class CswEvent(Struct, frozen=True):
     """An event: `source` is the publisher's prefix, `key` its name in the event service."""
 
     source: str
     name: str
     time_ns: int
     """The event's own time [ns TAI]."""
-    parameters: dict[str, CswParameter] = field(default_factory=dict)
+    parameters: dict[str, CswParameter] = {}
     kind: Kind = "SystemEvent"
     id: str = ""
 

@@ -4,19 +4,19 @@ import logging
 import threading
 from collections import Counter
 
-import msgspec
-
 from streams.csw import decode
 from streams.csw_messages import to_message
 from streams.csw_redis import CswSubscriber
 from streams.errors import CswError, WireError
-from streams.messages import Telemetry
+from streams.messages import Observe, Telemetry
 from streams.sinks import Sink
 from streams.telemetry_keys import KeyTable
 
 log = logging.getLogger(__name__)
 
 MAX_UNKNOWN = 1000
+MAX_TOGETHER = 100
+"""Events that are passed on together, so that a flood of them cannot hold up a stop."""
 
 
 class CswBridge:
@@ -56,28 +56,39 @@ class CswBridge:
         while not stop.is_set():
             self.step(poll_s, stop)
 
-    def step(self, timeout_s: float, stop: threading.Event) -> bool:
-        """Pass on at most one event; False if none came in time or it could not be believed."""
-        payload = self._subscriber.receive(timeout_s, stop.wait)
-        return payload is not None and self._pass(payload)
+    def step(self, timeout_s: float, stop: threading.Event) -> None:
+        """Wait at most `timeout_s` for an event, and pass on what has come by then."""
+        messages: list[Telemetry | Observe | None] = []
+        while len(messages) < MAX_TOGETHER:
+            payload = self._subscriber.receive(0.0 if messages else timeout_s, stop.wait)
+            if payload is None:
+                break
+            messages.append(self._message(payload))
+        # One after another without a pause: ZeroMQ's thread then wakes once, not for each.
+        for message in messages:
+            if message is not None:
+                self._pass(message)
 
-    def _pass(self, payload: bytes) -> bool:
+    def _message(self, payload: bytes) -> Telemetry | Observe | None:
         try:
             event = decode(payload)
             message = to_message(event, self._table, self._number)
-            if message is None:
-                self._counts["steps_ignored"] += 1
-                return False
-            sent = self._sink.send(message)
         except CswError as error:
             self._reject(error.cause, error)
-            return False
-        except (WireError, msgspec.ValidationError) as error:
-            self._reject("message", error)
-            return False
-        self._counts["telemetry" if isinstance(message, Telemetry) else "observe"] += 1
+            return None
+        if message is None:
+            self._counts["steps_ignored"] += 1
+            return None
         self._note(event.key)
-        return sent
+        return message
+
+    def _pass(self, message: Telemetry | Observe) -> None:
+        try:
+            self._sink.send(message)
+        except WireError as error:
+            self._reject("message", error)
+            return
+        self._counts["telemetry" if isinstance(message, Telemetry) else "observe"] += 1
 
     def _number(self, source: str) -> int:
         number = self._sequences[source]

@@ -6,7 +6,7 @@ at growing intervals; nobody who reads detectors ever waits for it.
 
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import redis
@@ -15,12 +15,9 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from streams.clock import Clock
-from streams.csw import IGNORED_KEY, encode
-from streams.csw_messages import from_message
+from streams.csw import IGNORED_KEY
 from streams.csw_settings import CswSettings
 from streams.errors import EventServerError
-from streams.messages import Message, Observe, Telemetry
-from streams.telemetry_keys import KeyTable
 
 log = logging.getLogger(__name__)
 
@@ -236,26 +233,22 @@ class CswSubscriber:
 
 
 class CswPublisher:
-    """A sink that publishes telemetry and observe events as a CSW component does: PUBLISH, and SET for who comes later.
+    """Publishes events as a CSW component does: PUBLISH, and SET for who comes later.
 
     Parameters
     ----------
     settings
         The table `[csw]`.
-    table
-        Gives values their types and units.
     clock
         For the intervals between attempts.
 
     Notes
     -----
-    Other messages are not for the event service and are ignored. While the server is away the newest events wait,
-    the rest is `dropped`.
+    While the server is away the newest events wait, the rest is `dropped`.
     """
 
-    def __init__(self, settings: CswSettings, table: KeyTable, clock: Clock) -> None:
+    def __init__(self, settings: CswSettings, clock: Clock) -> None:
         self._link = Link(settings, clock)
-        self._table = table
         self._waiting: deque[tuple[str, bytes]] = deque()
         self._counts: Counter[str] = Counter()
 
@@ -277,34 +270,31 @@ class CswPublisher:
                 f"no event server at {self._link.where}; is Redis running there? ([csw] in the configuration)"
             )
 
-    def send(self, message: Message) -> bool:
-        """Publish an event; False if one had to be dropped."""
-        if not isinstance(message, Telemetry | Observe):
-            return True
-        event = from_message(message, self._table)
-        return self.publish(event.key, encode(event))
-
     def publish(self, key: str, payload: bytes) -> bool:
-        """Publish a payload under a key, and what has waited before it."""
-        self._waiting.append((key, payload))
+        """Publish a payload under a key, and what has waited before it; False if one had to be dropped."""
+        return self.publish_all([(key, payload)])
+
+    def publish_all(self, events: Sequence[tuple[str, bytes]]) -> bool:
+        """Publish payloads under their keys in one go, and what has waited before them; False if one was dropped."""
+        self._waiting.extend(events)
         client = self._link.client()
         if client is not None:
             try:
                 with client.pipeline(transaction=False) as batch:
-                    for name, value in self._waiting:
-                        batch.set(name, value)
-                        batch.publish(name, value)
+                    batch.mset(dict(self._waiting))
+                    for key, payload in self._waiting:
+                        batch.publish(key, payload)
                     batch.execute()
             except _FAULTS as error:
                 self._link.failed(error)
             else:
                 self._counts["sent"] += len(self._waiting)
                 self._waiting.clear()
-        if len(self._waiting) <= MAX_WAITING:
-            return True
-        self._waiting.popleft()
-        self._counts["dropped"] += 1
-        return False
+        surplus = max(len(self._waiting) - MAX_WAITING, 0)
+        for _ in range(surplus):
+            self._waiting.popleft()
+        self._counts["dropped"] += surplus
+        return not surplus
 
     def publish_now(self, key: str, payload: bytes, keep_s: float) -> bool:
         """Publish a payload at once, and keep it for `keep_s`; False, and nothing waits, if the server is away."""

@@ -203,9 +203,8 @@ class ZmqSink(Closing):
         if not self._publishes:
             return
         for _ in range(SUBSCRIPTIONS_PER_SEND):  # a bound, so that a chatty peer cannot hold up a send
-            try:
-                note = self._socket.recv(zmq.NOBLOCK)
-            except zmq.Again:
+            if not int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
                 return
+            note = self._socket.recv(zmq.NOBLOCK)
             if note[:1] in (b"\0", b"\1"):
                 self._subscriptions = max(0, self._subscriptions + (1 if note[0] else -1))

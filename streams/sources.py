@@ -155,7 +155,7 @@ class ZmqSource(Closing):
 
     def receive_parts(self, timeout_s: float) -> list[zmq.Frame] | None:
         """Wait at most `timeout_s` for a message and return its parts as they came, undecoded."""
-        if not self._socket.poll(max(0, math.ceil(timeout_s * 1000))):
+        if timeout_s > 0 and not self._socket.poll(math.ceil(timeout_s * 1000)):
             return None
         try:
             parts = [self._socket.recv(zmq.NOBLOCK, copy=False)]

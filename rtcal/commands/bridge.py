@@ -137,7 +137,7 @@ def csw_publisher(settings: Settings) -> CswPublisher:
         from streams.csw_redis import CswPublisher
     except ModuleNotFoundError as error:
         raise _not_installed(error) from error
-    return CswPublisher(settings.csw, load_keys(settings.telemetry.keys), SystemClock())
+    return CswPublisher(settings.csw, SystemClock())
 
 
 def _not_installed(error: ModuleNotFoundError) -> RtcalError:

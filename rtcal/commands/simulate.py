@@ -19,6 +19,7 @@ from streams.simulator.faults import parse_fault
 from streams.simulator.references import write_references
 from streams.simulator.truth_files import write_truth
 from streams.sinks import Sink, SplitSink
+from streams.telemetry_keys import load_keys
 
 LISTENERS_S = 1.0
 SEND_WAIT_S = 5.0
@@ -110,9 +111,11 @@ def _with_events(sink: Sink, settings: Settings, stack: ExitStack, *, to_csw: bo
     if to_csw:
         publisher = csw_publisher(settings)
         publisher.require()
-        stack.callback(publisher.close)
+        from streams.csw_sink import CswSink
+
         say(f"events to the event server {settings.csw.redis}")
-        return SplitSink(sink, publisher, steps=True)
+        published = stack.enter_context(CswSink(publisher, load_keys(settings.telemetry.keys)))
+        return SplitSink(sink, published, steps=True)
     if not settings.streams.telemetry:
         return sink
     events = stack.enter_context(open_telemetry_sink(settings.streams))

@@ -5,7 +5,7 @@ a plausible value. The same settings give the same night.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import erfa
@@ -16,7 +16,7 @@ from streams.simulator.faults import Faults, Optics
 from streams.simulator.instrument import MAS_PER_RADIAN, PIXEL_MAS, TELESCOPE_M, band_um, random_for
 from streams.simulator.psf import halo_fwhm_px
 from streams.simulator.settings import SimulatorSettings
-from streams.telemetry_keys import TAI_NS, Key, KeyTable, Value
+from streams.telemetry_keys import ALL, TAI_NS, Key, KeyTable, Value
 
 Values = dict[str, Value]
 Units = dict[str, str]
@@ -102,19 +102,26 @@ class Night:
         """Return values and units of an event at a time from the start."""
         keys = self._table.keys[event]
         model = self._models.get(event)
-        values = {key.parameter: _plausible(key, time_s) for key in keys if key.parameter != "*"}
-        if model is not None:
-            values |= model(time_s)
-        elif any(key.parameter == "*" for key in keys):
-            plain = _plausible(keys[0], time_s)
-            sent = self._table.as_sent(keys[0], plain)[0] if isinstance(plain, float) else plain
-            values = {f"sensor-{number}": sent for number in range(SENSORS)}
-        units = {key.parameter: key.unit for key in keys if key.unit and key.parameter in values}
-        if keys and keys[0].parameter == "*" and keys[0].unit:
-            units = dict.fromkeys(values, keys[0].about.sent_unit or keys[0].unit)
+        values: Values = {} if model is None else model(time_s)
+        for key in keys:
+            if key.parameter == ALL:
+                if model is None:
+                    values = self._sensors(key, _plausible(key, time_s))
+            elif key.parameter not in values:
+                values[key.parameter] = _plausible(key, time_s)
+        return {name: _rounded(value) for name, value in values.items()}, self._units(keys, values)
+
+    def _sensors(self, key: Key, plain: Value) -> Values:
+        sent = self._table.as_sent(key, plain)[0] if isinstance(plain, float) else plain
+        return {f"sensor-{number}": sent for number in range(SENSORS)}
+
+    def _units(self, keys: Sequence[Key], values: Values) -> Units:
+        if keys and keys[0].parameter == ALL and keys[0].unit:
+            return dict.fromkeys(values, keys[0].about.sent_unit or keys[0].unit)
+        units = {key.parameter: key.about.unit for key in keys if key.about.unit}
         if isinstance(values.get("timestamp"), int):
             units["timestamp"] = TAI_NS
-        return {name: _rounded(value) for name, value in values.items()}, units
+        return units
 
     def _on(self, kind: str, time_s: float) -> bool:
         return self._faults.of(kind, time_s) is not None  # type: ignore[arg-type]

@@ -1,6 +1,7 @@
 """The telemetry of a night as a stream: every event of the key table at its rate, and what goes wrong on demand."""
 
 import heapq
+import math
 from collections import Counter
 from collections.abc import Iterator
 from itertools import count
@@ -13,6 +14,8 @@ from streams.simulator.night import Night
 from streams.simulator.settings import SimulatorSettings
 from streams.telemetry_keys import KeyTable, Value
 
+TICK_S = 0.02
+"""Events leave together so often: a pause between any two would cost more than they do."""
 AGAIN_S = 60.0
 """Events that come only when something changes come again after so long, for who listens later."""
 CHANGES: dict[str, tuple[FaultKind, ...]] = {
@@ -49,7 +52,7 @@ class _Publisher:
         times = [self._times(event, end_s) for event, keys in self._table.keys.items() if keys]
         for time_s, event in heapq.merge(*times, key=itemgetter(0)):
             if self._faults.of("missing", time_s, event) is None:
-                yield time_s, self._message(event, time_s)
+                yield math.ceil(round(time_s / TICK_S, 3)) * TICK_S, self._message(event, time_s)
 
     def _times(self, event: str, end_s: float) -> Iterator[tuple[float, str]]:
         about = self._table.event(event)

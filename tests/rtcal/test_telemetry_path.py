@@ -14,6 +14,7 @@ from rtcal.reduce import Reducer
 from streams.clock import SystemClock
 from streams.csw_bridge import CswBridge
 from streams.csw_redis import CswPublisher, CswSubscriber
+from streams.csw_sink import CswSink
 from streams.endpoints import open_reads
 from streams.messages import Frame, Message, Observe, Read, Telemetry
 from streams.simulator import Simulator
@@ -76,9 +77,13 @@ def test_live_through_the_event_service_and_offline_are_the_same_bit_for_bit(
     ):
         streams = {"reads": reads_out.endpoint, "telemetry": events_out.endpoint}
         settings = settings_with(streams=streams, telemetry={"exclude": ["poor_seeing"]})
-        publisher = CswPublisher(replace(settings.csw, redis=server.address), TABLE, SystemClock())
-        out = SplitSink(reads_out, publisher, steps=True)
-        with open_reads(settings.streams) as source, bridged(server, events_out) as bridge:
+        publisher = CswPublisher(replace(settings.csw, redis=server.address), SystemClock())
+        with (
+            CswSink(publisher, TABLE) as published,
+            open_reads(settings.streams) as source,
+            bridged(server, events_out) as bridge,
+        ):
+            out = SplitSink(reads_out, published, steps=True)
             assert reads_out.wait_for_receiver(WAIT_S)
             assert events_out.wait_for_receiver(WAIT_S)
             with running(settings, FixedReferences(), source) as rig:
@@ -95,7 +100,6 @@ def test_live_through_the_event_service_and_offline_are_the_same_bit_for_bit(
                 frames = [frame for frame in rig.frames(2) if frame.header.final]
                 rig.status(lambda status: status.header.counters.get("events", 0) == len(steps))
                 *_, last = rig.stop()
-        publisher.close()
     assert last.header.detectors["IMG1"].counters["reads_excluded"] == sum(
         frame.header.reads_excluded for frame in frames
     )

@@ -13,7 +13,6 @@ from streams.csw_products import offset_event, pass_offset, pass_offsets, produc
 from streams.csw_redis import CswPublisher
 from streams.messages import Frame, Quality, Telemetry
 from streams.targets import offset_message
-from streams.telemetry_keys import load_keys
 from tests.fakes import FakeClock, ListSource
 from tests.redis_server import WAIT_S, redis_server
 from tests.rigs import Settings
@@ -27,7 +26,7 @@ def values(event: CswEvent) -> dict[str, object]:
 def test_status_and_quality_are_there_for_who_comes_later(tmp_path: Path) -> None:
     settings = settings_file.load(None, Settings).csw
     with redis_server(tmp_path) as server:
-        publisher = CswPublisher(replace(settings, redis=server.address), load_keys(""), SystemClock())
+        publisher = CswPublisher(replace(settings, redis=server.address), SystemClock())
         tell(ListSource([SAMPLES["status"], SAMPLES["read"], SAMPLES["frame"]]), publisher, threading.Event())
         publisher.close()
         assert publisher.counters["sent"] == 2
@@ -82,7 +81,7 @@ def test_offsets_reach_who_listens_now_and_are_soon_forgotten(tmp_path: Path) ->
     with redis_server(tmp_path) as server, server.client() as client, client.pubsub() as listener:
         listener.subscribe("IRIS.rtcal.offsetRequest")
         assert listener.get_message(timeout=WAIT_S)["type"] == "subscribe"
-        publisher = CswPublisher(replace(settings, redis=server.address), load_keys(""), SystemClock())
+        publisher = CswPublisher(replace(settings, redis=server.address), SystemClock())
         now_ns = SystemClock().tai_ns()
         assert pass_offset(asked(at_ns=now_ns), publisher, SystemClock())
         heard = decode(listener.get_message(timeout=WAIT_S)["data"])

@@ -14,11 +14,12 @@ from msgspec.structs import replace
 
 from streams import settings as settings_file
 from streams.clock import SystemClock
-from streams.csw import CswEvent, CswParameter, encode
-from streams.csw_bridge import CswBridge
+from streams.csw import CswEvent, CswParameter, decode, encode
+from streams.csw_bridge import MAX_TOGETHER, CswBridge
 from streams.csw_messages import to_message
-from streams.csw_redis import CswPublisher, CswSubscriber
+from streams.csw_redis import MAX_WAITING, CswPublisher, CswSubscriber
 from streams.csw_settings import CswSettings
+from streams.csw_sink import CswSink
 from streams.errors import EventServerError
 from streams.messages import Message, Observe, ObserveHeader, Telemetry, TelemetryHeader
 from streams.telemetry_keys import KeyTable, load_keys
@@ -235,44 +236,97 @@ def test_what_is_published_is_what_the_bridge_takes(server: RedisServer, table: 
         instrument="IRIS", detector="IMG1", sequence=0, time_ns=TIME_NS, name="ExposureEnd", exposure_id="E-1"
     )
     messages: list[Message] = [Telemetry(header), Telemetry(loop), Observe(step), SAMPLES["status"]]
-    publisher = CswPublisher(settings(redis=server.address), table, SystemClock())
-    with Rig(table, redis=server.address) as rig:
+    with (
+        CswSink(CswPublisher(settings(redis=server.address), SystemClock()), table) as sink,
+        Rig(table, redis=server.address) as rig,
+    ):
         rig.until(lambda rig: rig.subscriber.connected)
-        assert all(publisher.send(message) for message in messages)
+        assert all(sink.send(message) for message in messages)
         rig.until_count("observe", 1)
         rig.until_count("telemetry", 2)
-    publisher.close()
     dispersion, state = rig.sink.of(Telemetry)
     expected = {"wavelength": [1.5, 1.65], "orientation": -12.5, "timestamp": TIME_NS + 5}
     assert dispersion.header.values == expected
     assert dispersion.header.units == {"wavelength": "micron", "orientation": "degree", "timestamp": "tai_ns"}
     assert state.header.values == {"ho": "LOCK", "count": 3, "on": True}
     assert rig.sink.of(Observe)[0].header.exposure_id == "E-1"
-    assert publisher.counters["sent"] == 3
+    assert sink.counters["sent"] == 3
     with server.client() as client:
         kept = cbor2.loads(client.get("NFIRAOS.rtc.loop"))
     assert {"ChoiceKey": {"keyName": "ho", "values": ["LOCK"], "units": "NoUnits"}} in kept["paramSet"]
 
 
-def test_a_publisher_keeps_what_it_could_not_send(tmp_path: Path, table: KeyTable) -> None:
+def test_a_flood_comes_whole_and_in_order(server: RedisServer, table: KeyTable) -> None:
+    count = 3 * MAX_TOGETHER + 50
+    with (
+        CswSink(CswPublisher(settings(redis=server.address), SystemClock()), table) as sink,
+        Rig(table, redis=server.address) as rig,
+    ):
+        rig.until(lambda rig: rig.subscriber.connected)
+        for number in range(count):
+            assert sink.send(numbered(number))
+        rig.until_count("telemetry", count)
+    values = [values["positionAngle"] for _, values in rig.events()]
+    assert values == [float(number) for number in range(count)]
+    with server.client() as client:
+        assert decode(client.get("TCS.cmIRIS.positionAngle")).parameters["positionAngle"].values == [count - 1]
+
+
+def test_a_sink_publishes_what_it_took_before_it_closes(server: RedisServer, table: KeyTable) -> None:
+    with CswSink(CswPublisher(settings(redis=server.address), SystemClock()), table) as sink:
+        sink.send(numbered(1))
+        sink.send(numbered(2))
+    assert sink.counters["sent"] == 2
+
+
+def test_who_sends_never_waits_for_a_server_that_hangs(table: KeyTable) -> None:
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen()
+        address = f"127.0.0.1:{deaf.getsockname()[1]}"
+        sink = CswSink(CswPublisher(settings(redis=address, timeout_s=WAIT_S), SystemClock()), table)
+        taken = [sink.send(SAMPLES["telemetry"]) for _ in range(3 * MAX_WAITING)]
+        assert not taken[-1]
+        assert sum(taken) >= MAX_WAITING
+        assert sink.counters["dropped"] == taken.count(False)
+    sink.close()  # the other end is gone: its thread is told at once
+
+
+def test_a_publisher_keeps_what_it_could_not_send(tmp_path: Path) -> None:
     server = RedisServer(tmp_path)
-    publisher = CswPublisher(settings(redis=server.address, retry_s=0.001, retry_max_s=0.001), table, SystemClock())
+    publisher = CswPublisher(settings(redis=server.address, retry_s=0.001, retry_max_s=0.001), SystemClock())
     with pytest.raises(EventServerError, match="no event server at 127"):
         publisher.require()
-    telemetry = SAMPLES["telemetry"]
-    assert publisher.send(telemetry)
+    assert publisher.publish(*angle(1.0))
     try:
         server.start()
         until_s = time.monotonic() + WAIT_S
         while not publisher.counters["sent"]:
             assert time.monotonic() < until_s
-            publisher.send(telemetry)
+            publisher.publish(*angle(2.0))
         assert publisher.counters["dropped"] == 0
+        assert publisher.counters["sent"] > 1
         with server.client() as client:
             assert client.exists("TCS.cmIRIS.positionAngle")
     finally:
         server.stop()
     publisher.close()
+
+
+def test_a_publisher_forgets_the_oldest_while_the_server_is_away() -> None:
+    publisher = CswPublisher(settings(redis=f"127.0.0.1:{free_port()}"), SystemClock())
+    assert publisher.publish_all([angle(float(number)) for number in range(MAX_WAITING)])
+    assert not publisher.publish_all([angle(-1.0), angle(-2.0)])
+    assert publisher.counters["dropped"] == 2
+    assert [publisher._waiting[0], publisher._waiting[-1]] == [angle(2.0), angle(-2.0)]
+
+
+def numbered(number: int) -> Telemetry:
+    sample = SAMPLES["telemetry"]
+    assert isinstance(sample, Telemetry)
+    return Telemetry(
+        replace(sample.header, event="TCS.cmIRIS.positionAngle", values={"positionAngle": float(number)}, units={})
+    )
 
 
 def message_of(event: CswEvent, table: KeyTable) -> Any:
