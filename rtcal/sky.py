@@ -12,10 +12,13 @@ from rtcal.midexposure import MidExposure
 from rtcal.prisms import PrismsError, read_curve
 from rtcal.sky_settings import AdcSettings
 from rtcal.snapshots import is_spectral
-from rtcal.wcs import wcs_keys
+from rtcal.wcs import HEADER, HEADER_DIFFERS, POINTING, Plane, apart_arcsec, plane_keys, pointed_plane, told_plane
 from streams.messages import AdcResidual, FrameHeader, TelemetryRow
 
 NO_POINTING = "no pointing: coordinates are in pixels"
+HEADER_ALONE = "no pointing: coordinates are those of the telescope's WCS header"
+STALE_POINTING = "the pointing is stale: coordinates are from held values"
+STALE_POINTING_HEADER = "the pointing is stale: coordinates are those of the telescope's WCS header"
 
 
 @dataclass(frozen=True)
@@ -47,17 +50,45 @@ def sky_of(
     notes = [] if found is None else [*problem, *found.notes]
     if is_spectral(header.setup):
         return Sky(adc, {}, notes)
-    middle = MidExposure(rows)
-    pointing = middle.pointing
-    if pointing is None:
-        return Sky(adc, {}, [*notes, NO_POINTING])
-    if middle.stale:
-        notes.append("the pointing is stale: coordinates are from held values")
-    shift = (0.0, 0.0)
+    plane, name, said = _plane(header, shape, rows, settings)
+    if plane is None:
+        return Sky(adc, {}, [*notes, *said])
+    shift_mas = (0.0, 0.0)
     if settings.wcs.shift_by_dispersion and adc is not None and adc.shift_mas is not None:
-        shift = (adc.shift_mas[0], adc.shift_mas[1])
-    keys = wcs_keys(header.detector, shape, header.setup, pointing, shift, settings.wcs, settings.optics.pixel_mas)
-    return Sky(adc, keys, notes)
+        shift_mas = (adc.shift_mas[0], adc.shift_mas[1])
+    pixel_mas = settings.optics.pixel_mas
+    keys = plane_keys(plane, name, (shift_mas[0] / pixel_mas, shift_mas[1] / pixel_mas))
+    return Sky(adc, keys, [*notes, *said])
+
+
+def _plane(
+    header: FrameHeader, shape: tuple[int, int], rows: Sequence[TelemetryRow], settings: Settings
+) -> tuple[Plane | None, str, list[str]]:
+    """Choose between the telescope's WCS header and its pointing: the header, where the two are of one mind.
+
+    Returns
+    -------
+    tuple
+        The plane, where it comes from, and notes.
+    """
+    middle, heard = MidExposure(rows), MidExposure(rows)
+    pointing, pixel_mas, table = middle.pointing, settings.optics.pixel_mas, settings.wcs
+    told = told_plane(heard, header.detector, shape, header.setup, table, pixel_mas)
+    said = [f"the telescope's WCS header is not used: {told.problem}"] if told.problem else []
+    if pointing is None:
+        if told.plane is None:
+            return None, "", [*said, NO_POINTING]
+        return told.plane, HEADER, [HEADER_ALONE]
+    pointed = pointed_plane(header.detector, shape, header.setup, pointing, table, pixel_mas)
+    if told.plane is not None and pointed is not None and not heard.stale:
+        if middle.stale:
+            return told.plane, HEADER, [STALE_POINTING_HEADER]
+        apart = apart_arcsec(told.plane, pointed, shape)
+        if apart <= table.header_check_arcsec:
+            return told.plane, HEADER, said
+        differs = f"the telescope's WCS header is not used: it differs from the pointing by {apart:.1f} arcsec"
+        return pointed, HEADER_DIFFERS, [differs]
+    return pointed, POINTING, [*said, STALE_POINTING] if middle.stale else said
 
 
 def _with_curve(settings: AdcSettings, prisms: Chosen | None) -> tuple[AdcSettings, list[str]]:

@@ -34,4 +34,12 @@ class WcsSettings(Struct, frozen=True, forbid_unknown_fields=True):
     angle_sign: Literal[-1, 1]
     angle_offset_deg: float
     shift_by_dispersion: bool
+    header_detector: str
+    header_check_arcsec: Annotated[float, Meta(gt=0)]
     places: dict[str, tuple[float, float]]
+
+    def __post_init__(self) -> None:
+        if self.header_detector and self.header_detector not in self.places:
+            raise ValueError(
+                f"header_detector {self.header_detector!r} is none of places: {', '.join(self.places) or 'empty'}"
+            )

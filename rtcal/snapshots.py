@@ -11,6 +11,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from refcache.choosing import SPECTRAL
+from rtcal.wcs import HEADER, HEADER_DIFFERS
 from streams.messages import FrameHeader, Provenance, RefStatus, Scalar, TelemetryRow
 
 
@@ -67,6 +68,7 @@ def complete(header: FrameHeader) -> list[Provenance]:
     for snapshot in SNAPSHOTS:
         keywords = snapshot.keywords + (snapshot.spectral if spectral else ())
         rows.append(_row(snapshot, keywords, header.setup, telemetry))
+    rows[-1] = _with_coordinates(rows[-1], header.wcs.get("WCSNAME"))
     return rows
 
 
@@ -100,6 +102,16 @@ def _row(
         if snapshot.default:
             notes.insert(1, f"{snapshot.default} stands in")
     return Provenance(reftype=snapshot.name, status=status, age_s=max(ages) if ages else None, note="; ".join(notes))
+
+
+def _with_coordinates(pointing: Provenance, origin: object) -> Provenance:
+    """Say in the row of the pointing what became of the telescope's WCS header."""
+    if origin == HEADER_DIFFERS:
+        note = "the telescope's WCS header differs and is not used"
+        return replace(pointing, status="MISMATCH", note="; ".join(filter(None, (note, pointing.note)))[:1000])
+    if origin == HEADER and pointing.status == "MISSING":
+        return replace(pointing, status="DEFAULT", note=f"{pointing.note}; the telescope's WCS header stands in"[:1000])
+    return pointing
 
 
 def _with_prisms(table: Provenance, prisms: Provenance) -> Provenance:

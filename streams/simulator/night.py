@@ -16,6 +16,7 @@ from streams.simulator.faults import Faults, Optics
 from streams.simulator.instrument import MAS_PER_RADIAN, PIXEL_MAS, TELESCOPE_M, band_um, random_for
 from streams.simulator.psf import halo_fwhm_px
 from streams.simulator.settings import SimulatorSettings
+from streams.simulator.stars import pitch_px
 from streams.telemetry_keys import ALL, TAI_NS, Key, KeyTable, Value
 
 Values = dict[str, Value]
@@ -32,6 +33,8 @@ NULL_ZENITH_DEG = 65.0
 PRISM_NOISE_DEG = 0.02
 DISPERSION_POINTS = 5
 SENSORS = 4
+SMALL = 1e-3
+"""Values below this have more digits after the point: degrees to a pixel."""
 
 
 class Night:
@@ -57,6 +60,7 @@ class Night:
             "TCS.pk.currentPosition": self._pointing,
             "TCS.pk.pointingStatus": lambda t: {"pointingstate": "SLEWING" if self._on("slew", t) else "TRACKING"},
             "TCS.cmIRIS.positionAngle": lambda t: {"positionAngle": POSITION_ANGLE_DEG, "timestamp": self._tai(t)},
+            "TCS.PointingKernelAssembly.WCSFITSHeader": self._wcs_header,
             "TCS.cmIRIS.instrumentRotatorAngle": self._rotator,
             "TCS.cmIRIS.pupilRotation": self._pupil,
             "TCS.cmIRIS.imgAtmDispersion": self._dispersion,
@@ -155,6 +159,25 @@ class Night:
             "airmass": 1 / math.sin(math.radians(elevation)),
             "lst": (RA_DEG + hour) / 15 % 24,
             "timestamp": mjd_tai,
+        }
+
+    def _wcs_header(self, time_s: float) -> Values:
+        """Return the world coordinates of IMG1, which lies to the upper left of the field's centre."""
+        pointing, half = self._pointing(time_s), pitch_px(self._settings.size) / 2
+        middle, turn = (self._settings.size + 1) / 2, math.radians(POSITION_ANGLE_DEG)
+        scale = PIXEL_MAS / 3.6e6
+        return {
+            "CTYPE1": "RA---TAN",
+            "CTYPE2": "DEC--TAN",
+            "RADECSYS": "ICRS",
+            "CRVAL1": pointing["ra"],
+            "CRVAL2": pointing["dec"],
+            "CRPIX1": middle + half,
+            "CRPIX2": middle - half,
+            "CD1_1": -scale * math.cos(turn),
+            "CD1_2": scale * math.sin(turn),
+            "CD2_1": scale * math.sin(turn),
+            "CD2_2": scale * math.cos(turn),
         }
 
     def _rotator(self, time_s: float) -> Values:
@@ -309,4 +332,6 @@ def _rounded(value: Value) -> Value:
     """Write no more digits than instruments give, which keeps the night the same on every machine."""
     if isinstance(value, list):
         return [_rounded(one) for one in value]  # type: ignore[misc]
-    return float(round(value, 9)) if isinstance(value, float) else value
+    if not isinstance(value, float):
+        return value
+    return float(round(value, 9 if abs(value) > SMALL else 15))

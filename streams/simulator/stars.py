@@ -44,10 +44,10 @@ class Stars:
 def detector_origin(detector: str, size: int) -> tuple[int, int]:
     """Return where (x, y) a detector's first pixel lies in the field [px]."""
     row, column = MOSAIC[detector]
-    return column * _pitch_px(size), row * _pitch_px(size)
+    return column * pitch_px(size), row * pitch_px(size)
 
 
-def _pitch_px(size: int) -> int:
+def pitch_px(size: int) -> int:
     """Distance between detectors; a smaller detector's gaps shrink with it."""
     return size + round(GAP_PX * size / 4096)
 
@@ -55,7 +55,7 @@ def _pitch_px(size: int) -> int:
 def draw_field(settings: SimulatorSettings) -> Stars:
     """Draw the stars of the whole field: two clusters and an even background of stars."""
     random = random_for(settings.seed, "stars")
-    side_px = settings.size + _pitch_px(settings.size)
+    side_px = settings.size + pitch_px(settings.size)
     count = round(settings.stars_per_mpx * side_px**2 / 1e6)
     places = random.uniform(0, side_px, (2, count))
     first = 0

@@ -9,7 +9,7 @@ from dashboards.desk import Acknowledge, Confirm, Propose, read_token
 from dashboards.feed import Feed
 from dashboards.scene import Layout, Moment, build
 from dashboards.settings import Budget, Settings
-from rtcal.wcs import wcs_keys
+from rtcal.wcs import POINTING, plane_keys, pointed_plane
 from streams.errors import SettingsError
 from streams.messages import TelemetryHeader
 from streams.settings import load
@@ -41,7 +41,9 @@ class Rig:
         data = 30 + np.random.default_rng(1).normal(0, 1, (SIDE, SIDE))
         data += 2000 * np.exp(-((x - STAR[0]) ** 2 + (y - STAR[1]) ** 2) / 4)
         self.data = data
-        wcs = wcs_keys("IMG1", (SIDE, SIDE), {}, (150.0, 20.0, 35.0), (0.0, 0.0), settings_with().wcs, 4.0)
+        plane = pointed_plane("IMG1", (SIDE, SIDE), {}, (150.0, 20.0, 35.0), settings_with().wcs, 4.0)
+        assert plane is not None
+        wcs = plane_keys(plane, POINTING, (0.0, 0.0))
         self.send(**({"wcs": wcs} | header))
         self.feed.take(make_status(1, period_s=1.0))
 

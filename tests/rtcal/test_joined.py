@@ -16,7 +16,7 @@ from rtcal.joined import Monitor, make_history
 from rtcal.pipeline import Pipeline
 from rtcal.products import write_frame
 from rtcal.reduce import Reducer
-from rtcal.sky import NO_POINTING
+from rtcal.sky import HEADER_ALONE, NO_POINTING, STALE_POINTING_HEADER
 from streams import wire
 from streams.clock import NS
 from streams.messages import Frame, Message, Read, Telemetry, TelemetryHeader
@@ -349,6 +349,65 @@ def test_a_pointing_that_has_stopped_is_said(reduce):
     (frame,) = reduce(spectra)
     assert frame.header.wcs == {}
     assert frame.header.adc is not None
+
+
+def wcs_header(at_s: float, ra: float = 150.0, pixel: float = 12.5, **changes: Any) -> Telemetry:
+    """The telescope's header, under the name that its interface gives the event; turned as `sky_events`."""
+    scale, turn = 4.0 / 3.6e6, np.radians(25.0)
+    values = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "RADECSYS": "ICRS", "CRVAL1": ra, "CRVAL2": 2.0}
+    values |= {"CRPIX1": pixel, "CRPIX2": 0.25}
+    values |= {"CD1_1": -scale * np.cos(turn), "CD1_2": scale * np.sin(turn)}
+    values |= {"CD2_1": scale * np.sin(turn), "CD2_2": scale * np.cos(turn)}
+    return telemetry("TCS.TCS PK Assembly.WCSFITSHeader", at_s, **(values | changes))
+
+
+def test_the_telescope_s_header_gives_coordinates_where_the_pointing_agrees(reduce, tmp_path: Path):
+    setup = {"SUBARRAY": "FULL", "FILTER": "H", "CHANNELS": 0}
+    reads = ramp_reads(line(), setup=setup)
+    agreeing = [wcs_header(float(second), pixel=8.9) for second in range(11)]
+    (frame,) = reduce(merged(reads, sky_events() + agreeing))
+    assert frame.header.wcs["WCSNAME"] == "TCS HEADER"
+    assert frame.header.adc is not None
+    shift = np.array(frame.header.adc.shift_mas) / 4.0
+    path = write_frame(frame, tmp_path)
+    verify(path)
+    with fits.open(path) as hdus:
+        wcs = WCS(hdus["DATA"].header)
+        np.testing.assert_allclose(wcs.wcs.crpix - shift, (8.9, 0.25), atol=1e-9)
+        assert hdus["DATA"].header["WCSNAME"] == "TCS HEADER"
+        assert "CRPIX1" not in hdus[0].header
+        assert hdus[0].header["WCSPX1"] == 8.9
+    assert not [note for note in frame.header.notes if "WCS header" in note]
+
+
+def test_a_header_that_disagrees_with_the_pointing_is_said_and_not_used(reduce):
+    setup = {"SUBARRAY": "FULL", "FILTER": "H", "CHANNELS": 0}
+    reads = ramp_reads(line(), setup=setup)
+    off = [wcs_header(float(second), ra=150.0 + 5 / 3600 / np.cos(np.radians(2.0))) for second in range(11)]
+    (frame,) = reduce(merged(reads, sky_events() + off))
+    assert frame.header.wcs["CRVAL1"] == 150.0
+    assert frame.header.wcs["WCSNAME"] == "POINTING, TCS HEADER DIFFERS"
+    assert "the telescope's WCS header is not used: it differs from the pointing by 5.0 arcsec" in frame.header.notes
+    assert [row.status for row in frame.header.references if row.reftype == "pointing"] == ["MISMATCH"]
+    strange = [wcs_header(float(second), RADECSYS="GALACTIC") for second in range(11)]
+    (frame,) = reduce(merged(reads, sky_events() + strange))
+    assert frame.header.wcs["WCSNAME"] == "POINTING"
+    assert "the telescope's WCS header is not used: its frame is GALACTIC, not ICRS or FK5" in frame.header.notes
+
+
+def test_a_header_serves_where_the_pointing_is_missing_or_stale_and_a_stale_one_does_not(reduce):
+    setup = {"SUBARRAY": "FULL", "FILTER": "H", "CHANNELS": 0}
+    reads = ramp_reads(line(), setup=setup)
+    headers = [wcs_header(float(second)) for second in range(11)]
+    (frame,) = reduce(merged(reads, headers))
+    assert frame.header.wcs["CRVAL1"] == 150.0
+    assert HEADER_ALONE in frame.header.notes
+    stopped = [event for event in sky_events() if event.header.time_ns < START_NS + NS]
+    (frame,) = reduce(merged(reads, stopped + headers))
+    assert frame.header.wcs["WCSNAME"] == "TCS HEADER"
+    assert STALE_POINTING_HEADER in frame.header.notes
+    (frame,) = reduce(merged(reads, sky_events() + headers[:1]))
+    assert frame.header.wcs["WCSNAME"] == "POINTING"
 
 
 def test_live_and_offline_give_the_same_frame(bands):

@@ -4,11 +4,12 @@ import msgspec
 import pytest
 
 from rtcal.snapshots import STAND_IN, complete
+from rtcal.wcs import HEADER, HEADER_DIFFERS
 from streams.messages import FrameHeader, Provenance, TelemetryRow
 from tests.samples import SAMPLES
 
 
-def header(telemetry=(), setup=None, table="MISSING"):
+def header(telemetry=(), setup=None, table="MISSING", wcs=None):
     frame = SAMPLES["frame"]
     assert isinstance(frame.header, FrameHeader)
     references = [Provenance(reftype="dark", status="OK", name="d.fits"), Provenance(reftype="adc", status=table)]
@@ -16,7 +17,9 @@ def header(telemetry=(), setup=None, table="MISSING"):
         TelemetryRow(key="X", param=fits, fits=fits, value=1.0, age_s=age, status=status)
         for fits, status, age in telemetry
     ]
-    return msgspec.structs.replace(frame.header, telemetry=rows, references=references, setup=setup or {})
+    return msgspec.structs.replace(
+        frame.header, telemetry=rows, references=references, setup=setup or {}, wcs=wcs or {}
+    )
 
 
 def row(name, **given):
@@ -42,6 +45,15 @@ def test_the_oldest_value_and_the_worst_status_count():
     old = [*fresh[:2], ("PA", "STALE", 90.0)]
     assert row("pointing", telemetry=old) == ("STALE", 90.0, "old: PA")
     assert row("pointing", telemetry=[*fresh[:2], ("PA", "SUSPECT", 1.0)])[::2] == ("MISSING", "not known: PA")
+
+
+def test_what_became_of_the_telescope_s_wcs_header():
+    known = [("RA", "OK", 0.1), ("DEC", "OK", 0.2), ("PA", "OK", 0.1)]
+    assert row("pointing", telemetry=known, wcs={"WCSNAME": HEADER}) == ("OK", 0.2, "")
+    status, age, note = row("pointing", telemetry=known, wcs={"WCSNAME": HEADER_DIFFERS})
+    assert (status, age, note) == ("MISMATCH", 0.2, "the telescope's WCS header differs and is not used")
+    status, _, note = row("pointing", wcs={"WCSNAME": HEADER})
+    assert (status, note) == ("DEFAULT", "not known: RA, DEC, PA; the telescope's WCS header stands in")
 
 
 def test_the_header_wins_and_the_better_of_two_sources_counts():
