@@ -18,10 +18,9 @@ from rtcal.kernels.planes import Curve, Levels
 from rtcal.kernels.refpix import BAD_REFERENCE
 from rtcal.kernels.signal import MOST_POWERS
 from streams.messages import Provenance
+from streams.robust import clipped_median
 from streams.windows import Window
 
-CLIP_SIGMA = 3.0
-CLIP_ROUNDS = 5
 MASK_ROWS = 256
 TOO_MANY_POWERS = f"powers above {MOST_POWERS} are not known here; not applied"
 NO_BIAS = "neither a bias nor reset_level_dn says from where levels count; not applied"
@@ -199,15 +198,14 @@ def _scaled(
     unscaled: "SkyScale", rate: NDArray[np.float32], sky: NDArray[np.float32], settings: CalibrationSettings
 ) -> "SkyScale":
     """Scale by the ratio of the clipped medians of a frame and of the sky."""
-    level, level_err = clipped_median(rate)
-    sky_level, sky_err = clipped_median(sky)
-    if not (np.isfinite(level) and sky_level > 0):
+    level, sky_level = clipped_median(rate), clipped_median(sky)
+    if not (level.number and sky_level.median > 0):
         return replace(unscaled, problem="no sky level to scale by; scale 1 was used")
-    scale = level / sky_level
+    scale = level.median / sky_level.median
     if not settings.sky_scale_min <= scale <= settings.sky_scale_max:
         limits = f"{settings.sky_scale_min:g} to {settings.sky_scale_max:g}"
         return replace(unscaled, problem=f"scale {scale:.3g} is outside {limits}; scale 1 was used")
-    error = scale * float(np.hypot(level_err / level, sky_err / sky_level))
+    error = scale * float(np.hypot(level.error / level.median, sky_level.error / sky_level.median))
     return SkyScale(steps.product(unscaled.part.rate, unscaled.part.err, scale, error))
 
 
@@ -217,25 +215,6 @@ class SkyScale:
 
     part: Product
     problem: str = ""
-
-
-def clipped_median(values: np.ndarray) -> tuple[float, float]:
-    """Return the median after clipping at 3 sigma, and its standard error; NaN for no values.
-
-    Sigma is 1.4826 times the median absolute deviation, so stars do not widen it.
-    """
-    values = values[np.isfinite(values)].astype(np.float64)
-    if not values.size:
-        return float("nan"), float("nan")
-    for _ in range(CLIP_ROUNDS):
-        centre = np.median(values)
-        sigma = 1.4826 * np.median(np.abs(values - centre))
-        kept = values[np.abs(values - centre) <= CLIP_SIGMA * sigma]
-        if kept.size == values.size or not kept.size:
-            break
-        values = kept
-    spread = 1.4826 * float(np.median(np.abs(values - np.median(values))))
-    return float(np.median(values)), 1.2533 * spread / float(np.sqrt(values.size))
 
 
 def _applied(references: ReferenceSet) -> list[Reference]:

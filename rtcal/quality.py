@@ -20,7 +20,8 @@ from streams import photometry
 from streams.dq import Dq
 from streams.messages import Frame, FrameHeader, Quality
 from streams.optics import Optics, strehl_proxy
-from streams.photometry import MAD_TO_SIGMA, NoSource, Star, clipped_median, measure_star
+from streams.photometry import NoSource, Star, measure_star
+from streams.robust import MAD_TO_SIGMA, Clipped, clipped_median
 
 UNUSABLE = int(Dq.DO_NOT_USE | Dq.REFERENCE_PIXEL)
 NO_STAR = int(Dq.DO_NOT_USE | Dq.REFERENCE_PIXEL | Dq.SATURATED | Dq.JUMP_DET | Dq.HOT | Dq.PERSISTENCE)
@@ -78,7 +79,7 @@ class Meter:
             Pixels that may glow, for the record.
         """
         header = frame.header
-        sky, noise = _sky(frame)
+        sky, noise, _ = _sky(frame)
         saturated, jumps = (int(count) for count in rows.counts.sum(axis=0))
         stars = self._stars(frame, sky + self.settings.significance * noise, rows)
         area_cm2 = frame.data.size * (self.optics.settings.pixel_um * 1e-4) ** 2
@@ -241,7 +242,7 @@ def _sampled(frame: Frame) -> tuple[slice, slice]:
     return slice(steps[0] // 2, None, steps[0]), slice(steps[1] // 2, None, steps[1])
 
 
-def _sky(frame: Frame) -> tuple[float, float]:
+def _sky(frame: Frame) -> Clipped:
     """Return level and scatter of the good pixels without sources, on a grid of them."""
     part = _sampled(frame)
     data, dq = frame.data[part], frame.dq[part]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from streams.gaussian import FWHM_PER_SIGMA, Gaussian, fit_gaussian
 from streams.growth import growth
+from streams.robust import clipped_median
 
 Image = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -20,11 +21,11 @@ LEAST_SIGNIFICANCE = 5.0
 """A source stands out of the noise of its surroundings by so many sigma, summed over 3 x 3 pixels."""
 SURROUNDINGS = 10
 """How far beyond the place where a peak is looked for the noise is taken [px]."""
-CLIP_SIGMA = 3.0
-MAD_TO_SIGMA = 1.4826
 FIT_REACH = 1.0
 """Radius of the fit over the width: the core alone, neither the first ring of an Airy pattern nor a halo."""
 LEAST_GOOD_SHARE = 0.7
+LEAST_RING = 12
+"""Pixels of an annulus whose median is a background."""
 
 
 class NoSource(Exception):  # noqa: N818
@@ -75,22 +76,6 @@ class Star:
         return float(np.interp(part, rising, (0.0, *self.radii)))
 
 
-def clipped_median(values: NDArray[np.floating], rounds: int = 5) -> tuple[float, float]:
-    """Return median and sigma of finite values, outliers left out; (NaN, NaN) for none."""
-    kept = values[np.isfinite(values)].astype(np.float64)
-    middle = sigma = float("nan")
-    for _ in range(rounds):
-        if not kept.size:
-            break
-        middle = float(np.median(kept))
-        sigma = MAD_TO_SIGMA * float(np.median(np.abs(kept - middle)))
-        inside = np.abs(kept - middle) <= CLIP_SIGMA * sigma
-        if inside.all() or not inside.any():
-            break
-        kept = kept[inside]
-    return middle, sigma
-
-
 def find_peak(data: Image, good: Mask, x: float, y: float, reach: float) -> tuple[int, int]:
     """Return the pixel (x, y) within `reach` whose 3 x 3 neighbourhood is the brightest, and that is its summit.
 
@@ -106,7 +91,7 @@ def find_peak(data: Image, good: Mask, x: float, y: float, reach: float) -> tupl
     if not np.isfinite(part).any():
         raise NoSource("no good pixel here")
     around = tuple(slice(max(0, part.start - SURROUNDINGS), part.stop + SURROUNDINGS) for part in (rows, columns))
-    level, noise = clipped_median(data[around][good[around]])
+    level, noise, _ = clipped_median(data[around][good[around]])
     excess = np.nan_to_num(part - level)
     padded = np.pad(excess, 1)
     summed = sum(padded[j : j + part.shape[0], i : i + part.shape[1]] for j in range(3) for i in range(3))
@@ -146,7 +131,9 @@ def measure_star(
     core = _fit_core(data, good, column, row)
     away2 = _squared_distances(data.shape, core.x, core.y)
     ring = good & (away2 > radius**2) & (away2 <= (radius + annulus) ** 2)
-    background, noise = clipped_median(data[ring]) if ring.sum() >= 12 else (core.background, float("nan"))
+    background, noise, number = clipped_median(data[ring])
+    if number < LEAST_RING:
+        background, noise = core.background, float("nan")
     if not np.isfinite(background):
         background = core.background
     radii = _radii(radius)
@@ -249,7 +236,6 @@ __all__ = [
     "FWHM_PER_SIGMA",
     "NoSource",
     "Star",
-    "clipped_median",
     "compile_kernels",
     "find_peak",
     "measure_star",

@@ -11,7 +11,7 @@ from dashboards.analysis.tools import Box
 from dashboards.patch import Patch, patch_of
 from dashboards.render import bin_mean, smooth, smoothing_weights
 from dashboards.scene import Scene, Tile
-from streams.photometry import clipped_median
+from streams.robust import clipped_median
 
 CONTOUR_SIDE = 320
 """Contours are drawn on an image of at most so many pixels a side: the eye follows no finer ones."""
@@ -64,7 +64,7 @@ def contours(scene: Scene, area: tuple[float, float, float, float], count: int) 
 
 def _levels(images: list[np.ndarray], count: int) -> list[float]:
     values = np.concatenate([image[np.isfinite(image)] for image in images]) if images else np.empty(0)
-    middle, sigma = clipped_median(values)
+    middle, sigma, _ = clipped_median(values)
     if not (sigma > 0 and values.max() > middle + 3 * sigma):
         return []
     highest = 0.8 * (float(values.max()) - middle)

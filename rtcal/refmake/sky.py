@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from rtcal.calibration import clipped_median
 from rtcal.refmake.combine import Combined, check_frames, combine
 from rtcal.refmake.stacks import Advance, Frames, nobody
 from rtcal.steps import sample_step
 from streams.dq import Dq
+from streams.robust import clipped_median
 
 LOWEST_SCALE, HIGHEST_SCALE = 0.5, 2.0
 
@@ -52,4 +52,4 @@ def _levels(frames: Frames) -> np.ndarray:
         rates, _, flags = frames.band(slice(row, row + 1))
         for sample, rate, dq in zip(samples, rates, flags, strict=True):
             sample.append(rate[dq & np.uint32(Dq.DO_NOT_USE) == 0])
-    return np.array([clipped_median(np.concatenate(sample))[0] for sample in samples])
+    return np.array([clipped_median(np.concatenate(sample)).median for sample in samples])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from rtcal.calibration import NO_BIAS, Calibration, Limits, clipped_median
+from rtcal.calibration import NO_BIAS, Calibration, Limits
 from rtcal.config import Detector
 from streams.dq import Dq
 from tests.fakes import (
@@ -113,16 +113,6 @@ def test_flags_of_all_references_and_the_border_are_merged_and_kept_for_the_same
     assert again.static_dq is made.static_dq
     other = Calibration.build(FixedReferences().select({}, shape, "utr", 1), shape, 4, made)
     assert other.static_dq[5, 5] == 0
-
-
-def test_clipped_median_ignores_sources_and_knows_its_error():
-    rng = np.random.default_rng(5)
-    values = np.concatenate([rng.normal(10, 2, 100_000), np.full(10_000, 500.0), [np.nan, np.inf]])
-    level, error = clipped_median(values)
-    assert level == pytest.approx(10, abs=0.05)
-    assert error == pytest.approx(1.2533 * 2 / np.sqrt(100_000), rel=0.05)
-    assert np.isnan(clipped_median(np.array([np.nan]))).all()
-    assert clipped_median(np.full(9, 3.0)) == (3.0, 0.0)
 
 
 DETECTOR = Detector(gain_e_per_dn=2.0, read_noise_e=9.0, saturation_dn=60_000.0, reference_border=0, channels=0)

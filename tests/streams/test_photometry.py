@@ -6,13 +6,11 @@ import photutils.centroids
 import photutils.psf
 import pytest
 from astropy.io import fits
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy.special import j0, j1
 
 from streams.gaussian import FWHM_PER_SIGMA, fit_gaussian
 from streams.optics import MAS_PER_RADIAN, Optics, OpticsSettings, ideal_pixel_share, strehl_proxy
-from streams.photometry import NoSource, clipped_median, find_peak, measure_star, snr_after, time_to_snr
+from streams.photometry import NoSource, find_peak, measure_star, snr_after, time_to_snr
 from tests.data import shared_data
 
 OPTICS = Optics(
@@ -116,16 +114,9 @@ def test_a_single_hot_pixel_is_no_peak_beside_a_star():
     assert abs(find_peak(image.astype("f4"), np.ones(image.shape, bool), MIDDLE, MIDDLE, 6)[0] - MIDDLE - 3) <= 1
 
 
-@given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=50), st.floats(-1000, 1000))
-def test_the_clipped_median_moves_with_its_values(values, shift):
-    array = np.array(values)
-    assert clipped_median(array + shift)[0] == pytest.approx(clipped_median(array)[0] + shift, abs=1e-6)
-
-
 def test_nothing_fits_what_is_flat_or_empty():
     assert fit_gaussian(np.zeros((9, 9)), np.ones((9, 9), bool), 3.0) is None
     assert fit_gaussian(np.ones((9, 9)), np.zeros((9, 9), bool), 3.0) is None
-    assert np.isnan(clipped_median(np.array([np.nan]))[0])
 
 
 def test_the_time_to_a_signal_to_noise_is_the_closed_form():
