@@ -2,8 +2,9 @@
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from types import TracebackType
 
 BAND_BYTES = 1 << 24
@@ -11,6 +12,37 @@ BAND_BYTES = 1 << 24
 
 LEAST_ROWS = 8
 """A band of fewer rows would spend its time on its edges; but every thread has one."""
+
+
+class Turn:
+    """A lock that goes to who is urgent first, to others in the order in which they asked."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._taken = False
+        self._asked = 0
+        self._waiting: list[tuple[bool, int]] = []
+
+    @contextmanager
+    def take(self, *, urgent: bool = False) -> Iterator[None]:
+        """Wait for the turn, and have it until the end of the block."""
+        with self._changed:
+            self._asked += 1
+            place = (not urgent, self._asked)
+            self._waiting.append(place)
+            self._changed.wait_for(lambda: not self._taken and place == min(self._waiting))
+            self._waiting.remove(place)
+            self._taken = True
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taken = False
+                self._changed.notify_all()
+
+    def locked(self) -> bool:
+        """Tell whether somebody has it."""
+        return self._taken
 
 
 class Bands:
@@ -27,13 +59,13 @@ class Bands:
     Attributes
     ----------
     turn
-        Held while a frame is being finished. Detectors that end together take turns: each has all threads then, and
-        its frame does not wait for the slowest.
+        Taken while a frame is being finished. Detectors that end together take turns: each has all threads then, and
+        its frame does not wait for the slowest. The spectrograph goes first: much is made of its frame.
     """
 
     def __init__(self, threads: int = 0) -> None:
         self.threads = threads or os.cpu_count() or 1
-        self.turn = threading.Lock()
+        self.turn = Turn()
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="band") if self.threads > 1 else None
 
     def run(self, work: Callable[[slice], None], shape: tuple[int, int], bytes_per_pixel: int) -> list[int]:

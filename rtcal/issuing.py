@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from msgspec.structs import replace
 
-from refcache import ReferenceSet
 from rtcal.bands import Bands
 from rtcal.binned import screen_binning
 from rtcal.exposure import Exposure
@@ -17,8 +16,8 @@ from rtcal.persistence import Persistence
 from rtcal.pipeline_settings import PipelineSettings
 from rtcal.quality import survey_frame
 from rtcal.ramp import Ramp
-from rtcal.snapshots import complete
-from rtcal.spectrograph.stage import CubeStage
+from rtcal.snapshots import complete, is_spectral
+from rtcal.spectrograph.stage import CubeStage, Look
 from streams.clock import Clock
 from streams.messages import Frame, Message, Preview, PreviewHeader, ReadHeader
 
@@ -75,9 +74,11 @@ class Issuer:
         """Begin an exposure."""
         self._revision, self.final = 0, False
 
-    def frame(self, exposure: Exposure, *, final: bool) -> Frame:
-        """Return the frame of the ramps that are closed."""
-        with self._bands.turn:  # what follows needs one thread
+    def frame(self, exposure: Exposure, *, final: bool) -> tuple[Frame, Look | None]:
+        """Return the frame of the ramps that are closed, and what the spectrograph makes of it at once."""
+        spectral = is_spectral(exposure.opening.setup)
+        look = None
+        with self._bands.turn.take(urgent=spectral):
             frame = exposure.frame(
                 self._settings.calibration,
                 sequence=self._next("frame"),
@@ -85,14 +86,22 @@ class Issuer:
                 final=final,
                 published_ns=self._clock.tai_ns(),
             )
-        if self._monitor is not None:
-            frame = with_telemetry(frame, self._monitor, exposure.calibration.references.types.get("adc"))
-        frame = dataclasses.replace(frame, header=replace(frame.header, references=complete(frame.header)))
-        frame = self._measured(frame, exposure)
+            if spectral:  # white light is waited for like a frame
+                frame = self._judged(frame, exposure)
+                look = self._cubes.look(frame, exposure.calibration.references) if self._cubes is not None else None
+        if not spectral:  # this needs one thread
+            frame = self._judged(frame, exposure)
         self._revision += 1
         self.final = final
         self._counters["frames"] += 1
-        return frame
+        return frame, look
+
+    def _judged(self, frame: Frame, exposure: Exposure) -> Frame:
+        """Say in a frame's header what telemetry and references say of it, and how good it is."""
+        if self._monitor is not None:
+            frame = with_telemetry(frame, self._monitor, exposure.calibration.references.types.get("adc"))
+        frame = dataclasses.replace(frame, header=replace(frame.header, references=complete(frame.header)))
+        return self._measured(frame, exposure)
 
     def again(self, results: Iterable[tuple[Frame, Kept]]) -> Iterator[Message]:
         """Give the frames that are issued again their numbers and times."""
@@ -100,13 +109,16 @@ class Issuer:
             header = replace(frame.header, sequence=self._next("frame"), published_ns=self._clock.tai_ns())
             self._counters["frames"] += 1
             self._counters["reissued"] += 1
-            yield from self.products(dataclasses.replace(frame, header=header), kept.opening)
+            anew = dataclasses.replace(frame, header=header)
+            yield from self.products(anew, None if self._cubes is None else self._cubes.look(anew, kept.opening))
 
-    def products(self, frame: Frame, references: ReferenceSet) -> Iterator[Message]:
-        """Yield the frame, then what the spectrograph makes of it."""
+    def products(self, frame: Frame, look: Look | None) -> Iterator[Message]:
+        """Yield what there is: white light and a spectrum, small and waited for; the frame; its cube."""
+        if look is not None:
+            yield from look.quick
         yield frame
-        if self._cubes is not None:
-            yield from self._cubes.products(frame, references)
+        if look is not None and self._cubes is not None:
+            yield from self._cubes.cube(look)
 
     def preview(self, exposure: Exposure, header: ReadHeader, ramp: Ramp) -> Preview:
         """Return the preview of a read."""

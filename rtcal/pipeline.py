@@ -25,6 +25,7 @@ from rtcal.pipeline_settings import PipelineSettings
 from rtcal.ramp import Plan
 from rtcal.routing import WindowSeen
 from rtcal.selection import References, Selection
+from rtcal.snapshots import is_spectral
 from rtcal.spectrograph.stage import CubeStage
 from streams.clock import Clock
 from streams.messages import (
@@ -290,7 +291,7 @@ class Pipeline:
             return
         opening = exposure.ramp.opening
         lost_before = exposure.counts["lost"]
-        with self._bands.turn:
+        with self._bands.turn.take(urgent=is_spectral(opening.setup)):
             exposure.close_ramp(aborted=aborted)
         self.counters["reads_lost"] += exposure.counts["lost"] - lost_before
         self._ended = (opening.exposure_id, opening.ramp)
@@ -310,8 +311,8 @@ class Pipeline:
         """Publish an exposure's frame; the night may have the exposure after its final one."""
         latest_ns = self._latest.time_ns if self._latest is not None else exposure.opening.time_ns
         self._selection.renew(exposure, latest_ns)
-        frame = self._issuer.frame(exposure, final=final)
-        yield from self._issuer.products(frame, exposure.calibration.references)
+        frame, look = self._issuer.frame(exposure, final=final)
+        yield from self._issuer.products(frame, look)
         if final and self._night is not None:
             yield from self._night.take(exposure, frame, self._selection)
 

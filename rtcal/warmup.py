@@ -92,7 +92,9 @@ def _make_cubes() -> None:
         series = np.tile([1.6, 0.1], (count, 1))
         maker = CubeMaker(Arc("warm-up", {}, traces, ("OK",) * count, series, (SIDE, SIDE)))
         plane = np.ones((SIDE, SIDE), np.float32)
-        cube = maker.make(plane, plane, np.zeros((SIDE, SIDE), np.uint32))
+        maker.extract(plane, plane, np.zeros((SIDE, SIDE), np.uint32))
+        maker.white()
+        cube = maker.finish()
         white_light(cube)
         oh_offset_px(sky_of(cube, np.ones(maker.field, bool)), cube.grid)
 

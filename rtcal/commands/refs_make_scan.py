@@ -49,7 +49,7 @@ def lensletscan(
     where.check(frames[0].data.shape)
     with progress_bar() as progress:
         task = progress.add_task("spectra", total=len(where))
-        planes = [(frame.data, frame.variance, frame.dq) for frame in frames]
+        planes = [(frame.data, frame.err, frame.dq) for frame in frames]
         measured, source = measure(planes, where, lambda done: progress.update(task, completed=done))
     start = min((frame.start for frame in frames if frame.start), default="")
     cards = reference_cards("LENSLETSCAN", frames[0].header, start, pedigree.upper())

@@ -1,4 +1,4 @@
-"""Cubes: spectra put into their spaxels, and the mean over wavelength. Cubes are (wavelength, spaxel)."""
+"""Cubes: spectra put into their spaxels, and means over wavelength. Cubes are (wavelength, spaxel)."""
 
 import math
 
@@ -64,3 +64,35 @@ def average(data, err, first, last, start, stop, mean, sigma):
             mean[start + i], sigma[start + i] = total[i] / seen[i], math.sqrt(noise[i]) / seen[i]
         else:
             mean[start + i], sigma[start + i] = np.nan, np.nan
+
+
+@kernel
+def average_spectra(flux, variance, edges, low, high, step, start, stop, mean, noise):
+    """Average spectra over a range of wavelength, without resampling; pixels without a finite value take no part.
+
+    Parameters
+    ----------
+    flux, variance
+        Float32, (spectrum, t).
+    edges
+        Float64, (spectrum, t + 1): wavelength of the pixels' edges, in order; NaN beyond a spectrum's end.
+    low, high
+        The range; of a pixel that lies across an end the part inside counts.
+    step
+        Width of the bins of which the mean is taken.
+    start, stop
+        Range of spectra, `stop` not included.
+    mean, noise
+        Float64, (spectrum,): mean of a bin and its variance, overwritten; NaN where no pixel has a value.
+    """
+    for i in range(start, stop):
+        total, spread, bins = 0.0, 0.0, 0.0
+        for t in range(flux.shape[1]):
+            blue, red = min(edges[i, t], edges[i, t + 1]), max(edges[i, t], edges[i, t + 1])
+            inside = min(red, high) - max(blue, low)
+            if inside > 0.0 and math.isfinite(flux[i, t]):
+                share = inside / (red - blue)
+                total += share * flux[i, t]
+                spread += share * share * variance[i, t]
+                bins += inside / step
+        mean[i], noise[i] = (total / bins, spread / bins**2) if bins > 0.0 else (np.nan, np.nan)

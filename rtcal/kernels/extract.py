@@ -60,13 +60,13 @@ def fill_profiles(length, y_poly, sigma, half, rows, start, stop, first, share):
 
 
 @kernel
-def extract(data, variance, dq, unusable, column, first, share, width, weighted, start, stop, flux, flux_var, flux_dq):
+def extract(data, err, dq, unusable, column, first, share, width, weighted, start, stop, flux, flux_var, flux_dq):
     """Take the light of some traces out of an image, column by column.
 
     Parameters
     ----------
-    data, variance
-        Float32, (y, x): image and its variance.
+    data, err
+        Float32, (y, x): image and its sigma.
     dq
         Uint32, (y, x).
     unusable
@@ -100,7 +100,7 @@ def extract(data, variance, dq, unusable, column, first, share, width, weighted,
                     continue
                 y = first[i, t] + k
                 whole += part
-                value, var = data[y, x], variance[y, x]
+                value, var = data[y, x], err[y, x] * err[y, x]
                 if (dq[y, x] & unusable) != 0 or not math.isfinite(value):
                     continue
                 flags |= dq[y, x]
@@ -147,12 +147,12 @@ def render(flux, column, first, share, low, high, model):
 
 
 @kernel
-def weigh_rest(data, variance, dq, unusable, low, high, model):
+def weigh_rest(data, err, dq, unusable, low, high, model):
     """Turn a model into what it leaves of the data, over the variance; 0 where a pixel takes no part.
 
     Parameters
     ----------
-    data, variance, dq, unusable
+    data, err, dq, unusable
         As in `extract`.
     low, high
         Range of rows, `high` not included.
@@ -161,8 +161,9 @@ def weigh_rest(data, variance, dq, unusable, low, high, model):
     """
     for y in range(low, high):
         for x in range(model.shape[1]):
-            rest = (data[y, x] - model[y, x]) / variance[y, x]
-            good = (dq[y, x] & unusable) == 0 and variance[y, x] > 0.0 and math.isfinite(rest)
+            variance = err[y, x] * err[y, x]
+            rest = (data[y, x] - model[y, x]) / variance
+            good = (dq[y, x] & unusable) == 0 and variance > 0.0 and math.isfinite(rest)
             model[y, x] = rest if good else 0.0
 
 
@@ -266,13 +267,13 @@ def resample(flux, variance, dq, edges, rising, origin, step, start, stop, out, 
 
 
 @kernel
-def find_isolated(data, variance, ratio, snr, first, last, isolated):
+def find_isolated(data, err, ratio, snr, first, last, isolated):
     """Mark pixels that stand alone: far above all eight neighbours, as no line of two pixels' width can.
 
     Parameters
     ----------
-    data, variance
-        Float32, (y, x).
+    data, err
+        Float32, (y, x): image and its sigma.
     ratio
         How many times the highest neighbour a pixel must exceed.
     snr
@@ -291,4 +292,4 @@ def find_isolated(data, variance, ratio, snr, first, last, isolated):
                     if (v != y or u != x) and data[v, u] > highest:
                         highest = data[v, u]
             above = data[y, x] - ratio * highest
-            isolated[y, x] = above > 0.0 and above * above > snr * snr * variance[y, x]
+            isolated[y, x] = above > 0.0 and above > snr * err[y, x]

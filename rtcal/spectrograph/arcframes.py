@@ -37,8 +37,8 @@ class ArcFrame:
     ----------
     name
         File or exposure, for people.
-    data, variance
-        Float32, (y, x) [e-/s], [(e-/s)^2].
+    data, err
+        Float32, (y, x) [e-/s].
     dq
         Uint32, (y, x); pixels that stand alone as no line can have DO_NOT_USE.
     header
@@ -49,7 +49,7 @@ class ArcFrame:
 
     name: str
     data: NDArray[np.float32]
-    variance: NDArray[np.float32]
+    err: NDArray[np.float32]
     dq: NDArray[np.uint32]
     header: Mapping[str, Scalar]
     start: str
@@ -141,7 +141,7 @@ def spectra_of(frames: Iterable[ArcFrame], traces: Traces, half_rows: float) -> 
     out = []
     for frame in frames:
         profiles = profiles or Profiles(traces, half, frame.data.shape[0])
-        profiles.extract(frame.data, frame.variance, frame.dq)
+        profiles.extract(frame.data, frame.err, frame.dq)
         flux = profiles.flux.astype(np.float64)
         noise = np.sqrt(profiles.variance.astype(np.float64))
         saturated = (profiles.dq & np.uint32(Dq.SATURATED) != 0) & np.isfinite(flux)
@@ -174,13 +174,12 @@ def _arc_frame(
     header: Mapping[str, Scalar],
     start: str,
 ) -> ArcFrame:
-    variance = err.astype(np.float32) ** 2
-    if not (variance > 0).any():
-        variance = np.full(data.shape, _scatter(data) ** 2, np.float32)
+    if not (err > 0).any():
+        err = np.full(data.shape, _scatter(data), np.float32)
     isolated = np.zeros(data.shape, bool)
-    kernel.find_isolated(data, variance, ISOLATED_RATIO, ISOLATED_SNR, 0, data.shape[0], isolated)
+    kernel.find_isolated(data, err, ISOLATED_RATIO, ISOLATED_SNR, 0, data.shape[0], isolated)
     flags = dq.astype(np.uint32) | np.where(isolated | ~np.isfinite(data), UNUSABLE, np.uint32(0))
-    return ArcFrame(name, data, variance, flags, header, start)
+    return ArcFrame(name, data, err, flags, header, start)
 
 
 def _scatter(data: NDArray[np.float32]) -> float:

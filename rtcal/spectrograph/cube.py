@@ -13,31 +13,13 @@ from rtcal.errors import RtcalError, ShapeError
 from rtcal.kernels import cubes
 from rtcal.kernels import extract as kernel
 from rtcal.spectrograph.arcfile import Arc
+from rtcal.spectrograph.grid import Grid, grid_of
 from rtcal.spectrograph.lensletscan import LensletScan
-from rtcal.spectrograph.linelists import Floats
 from rtcal.spectrograph.profiles import UNUSABLE, Flags, Image, Profiles, share_out
+from rtcal.spectrograph.whitelight import WhiteLight
 
 GAUSS_REACH = 3.0
 """A lenslet's light is looked at within so many sigmas of its profile."""
-
-
-@dataclass(frozen=True)
-class Grid:
-    """An even grid of wavelength: centre of the first bin, width of the bins [um], their number."""
-
-    first_um: float
-    step_um: float
-    bins: int
-
-    @property
-    def centres_um(self) -> Floats:
-        """Return the centres of the bins."""
-        return np.asarray(self.first_um + self.step_um * np.arange(self.bins))
-
-    def coarser(self, times: int) -> "Grid":
-        """Return the grid whose bins are so many of this one; what is left over at the red end is left out."""
-        times = min(times, self.bins)
-        return Grid(self.first_um + self.step_um * (times - 1) / 2, self.step_um * times, self.bins // times)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +77,7 @@ class CubeMaker:
         self.field = int(arc.traces.iy.max()) + 1, int(arc.traces.ix.max()) + 1
         self._edges = arc.edges()[solved]
         self._rising = self._edges[:, 1] > self._edges[:, 0]
-        self.grid = _grid_of(self._edges, self.traces.length)
+        self.grid = grid_of(self._edges, self.traces.length)
         gaussian = bool((self.traces.sigma > 0).all())
         half = GAUSS_REACH * self.traces.sigma if gaussian else self.traces.height / 2
         measured, note = scan.of(self.traces) if scan is not None and gaussian else (None, "")
@@ -106,6 +88,7 @@ class CubeMaker:
         shape = len(self.traces), self.grid.bins
         self._out, self._out_variance = np.empty(shape, np.float32), np.empty(shape, np.float32)
         self._out_flags = np.empty(shape, np.uint32)
+        self._white = WhiteLight(self.traces, self.profiles, self._edges, self.grid, self.field)
         self._spaxel = self.traces.iy * self.field[1] + self.traces.ix
         self._alone = np.unique(self._spaxel).size == self._spaxel.size
         self._frame: tuple[Image, Image, Flags] = (self._out[:0], self._out[:0], self._out_flags[:0])
@@ -120,34 +103,33 @@ class CubeMaker:
         """
         if data.shape != self.shape:
             raise ShapeError(f"frame of {data.shape} with {self.arc.name}, which is of {self.shape}")
-        self._frame = data, err * err, dq
+        self._frame = data, err, dq
         self.profiles.extract(*self._frame)
 
     def white(self) -> tuple[Image, Image]:
-        """Return mean and sigma of the extracted spectra over their pixels, (y, x) [e-/s a pixel]."""
-        flux, variance = self.profiles.flux, self.profiles.variance
-        good = np.isfinite(flux)
-        count = good.sum(axis=1)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            mean = np.where(good, flux, 0).sum(axis=1, dtype=np.float64) / count
-            sigma = np.sqrt(np.where(good, variance, 0).sum(axis=1, dtype=np.float64)) / count
-        white, white_err = np.full(self.field, np.nan, np.float32), np.full(self.field, np.nan, np.float32)
-        white[self.traces.iy, self.traces.ix], white_err[self.traces.iy, self.traces.ix] = mean, sigma
-        return white, white_err
+        """Return mean and sigma of the extracted spectra, (y, x) [e-/s a bin] (`WhiteLight`)."""
+        return self._white.image()
 
     def spectrum(self, y: float, x: float, radius: float) -> tuple[Image, Image, Flags]:
         """Return the extracted light of an aperture on the grid: rate, sigma and flags by bin (`aperture_spectrum`)."""
-        near = (self.traces.iy - y) ** 2 + (self.traces.ix - x) ** 2 <= (radius + 1) ** 2
-        index = np.flatnonzero(near)
-        spectra = self._resample(index)
-        cube = self.place(spectra, index)
-        return aperture_spectrum(cube, y, x, radius)
+        # The part of the field around the aperture is all that is looked at.
+        (low_y, high_y), (low_x, high_x) = (
+            (int(np.clip(at - radius, 1, side)) - 1, int(np.clip(at + radius, 0, side - 1)) + 1)
+            for at, side in ((y, self.field[0]), (x, self.field[1]))
+        )
+        inside = (self.traces.iy >= low_y) & (self.traces.iy < high_y)
+        inside &= (self.traces.ix >= low_x) & (self.traces.ix < high_x)
+        index = np.flatnonzero(inside)
+        field = high_y - low_y, high_x - low_x
+        spaxel = (self.traces.iy[index] - low_y) * field[1] + self.traces.ix[index] - low_x
+        cube = self._placed(self._resample(index), spaxel, field, self.grid)
+        return aperture_spectrum(cube, y - low_y, x - low_x, radius)
 
     def finish(self) -> Cube:
         """Separate the extracted spectra, put them on the grid and into their spaxels."""
         self.profiles.separate(*self._frame, self._steps)
         every = np.arange(len(self.traces))
-        return self.place(self._resample(every), every)
+        return self._placed(self._resample(every), self._spaxel, self.field, self.grid)
 
     def make(self, data: Image, err: Image, dq: Flags) -> Cube:
         """Return the cube of a frame: rate, sigma, flags, all (y, x)."""
@@ -162,7 +144,8 @@ class CubeMaker:
         every = np.arange(len(self.traces))
         flux, variance, flags = self._resample(every, grid)
         share = np.float32(self.grid.step_um / grid.step_um)
-        return self.place((flux * share, variance * share**2, flags & UNUSABLE), every, grid)
+        spectra = flux * share, variance * share**2, flags & UNUSABLE
+        return self._placed(spectra, self._spaxel, self.field, grid)
 
     def _resample(self, index: NDArray[np.int64], grid: Grid | None = None) -> tuple[Image, Image, Flags]:
         """Return flux, variance and flags of some traces on the grid, or another, (trace, bin)."""
@@ -179,12 +162,16 @@ class CubeMaker:
         share_out(found.threads, index.size, part)
         return out[0], out[1], out[2]
 
-    def place(self, spectra: tuple[Image, Image, Flags], index: NDArray[np.int64], grid: Grid | None = None) -> Cube:
-        """Put the spectra of some traces into their spaxels; the arrays are new."""
+    def _placed(
+        self,
+        spectra: tuple[Image, Image, Flags],
+        spaxel: NDArray[np.int64],
+        field: tuple[int, int],
+        grid: Grid,
+    ) -> Cube:
+        """Put spectra into the spaxels of a field, or of a part of it; the arrays are new."""
         flux, variance, flags = spectra
-        grid = grid or self.grid
-        ny, nx = self.field
-        spaxel = self._spaxel[index]
+        ny, nx = field
         data = np.full((grid.bins, ny * nx), np.nan, np.float32)
         err = np.full((grid.bins, ny * nx), np.nan, np.float32)
         dq = np.full((grid.bins, ny * nx), UNUSABLE, np.uint32)
@@ -250,11 +237,3 @@ def brightest_place(white: Image) -> tuple[float, float]:
         return float(y), float(x)
     rows, columns = np.mgrid[low_y : low_y + box.shape[0], low_x : low_x + box.shape[1]]
     return float((rows * box).sum() / total), float((columns * box).sum() / total)
-
-
-def _grid_of(edges: Floats, length: NDArray[np.int64]) -> Grid:
-    index = np.arange(len(edges))
-    first, last = edges[:, 0], edges[index, length]
-    low, high = float(np.median(np.minimum(first, last))), float(np.median(np.maximum(first, last)))
-    step = float(np.median(np.abs(last - first) / length))
-    return Grid(low + step / 2, step, max(1, int((high - low) / step)))

@@ -34,7 +34,7 @@ MOVED_PX = 0.3
 """A scan is of no use where spectra have moved further than this since."""
 
 Plane = tuple[Image, Image, Flags]
-"""Rate, variance and flags of a frame, (y, x)."""
+"""Rate, its sigma and flags of a frame, (y, x)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +76,7 @@ def measure(
     Parameters
     ----------
     frames
-        Rate, variance and flags of each exposure, (y, x).
+        Rate, its sigma and flags of each exposure, (y, x).
     traces
         Where the spectra lie, Gaussian of width `sigma`.
     progress
@@ -146,7 +146,7 @@ def _sources(light: NDArray[np.float64], traces: Traces) -> NDArray[np.int64]:
 
 
 def _measure_one(frame: Plane, traces: Traces, index: int, first: NDArray[np.int32], share: Image) -> None:
-    data, variance, dq = frame
+    data, err, dq = frame
     length, column, reach = int(traces.length[index]), int(traces.column[index]), share.shape[2]
     t = np.arange(length)
     centre = traces.y[index, 0] + t * (traces.y[index, 1] + t * traces.y[index, 2])
@@ -160,7 +160,7 @@ def _measure_one(frame: Plane, traces: Traces, index: int, first: NDArray[np.int
         axis=0
     )  # rows of the border never are good, and hold no light
     light = np.where(whole & good, data[part], 0.0).astype(np.float64)
-    noise2 = np.where(whole & good, variance[part], 0.0).astype(np.float64)
+    noise2 = np.where(whole & good, err[part], 0.0).astype(np.float64) ** 2
     total, noise = _running(light.sum(axis=0)), np.sqrt(_running(noise2.sum(axis=0)))
     rows = np.stack([_running(row) for row in light])
     own = np.clip(rows[(start - low)[:, None] + np.arange(reach), t[:, None]], 0, None)

@@ -11,18 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtcal.kernels import extract as kernel
+from rtcal.kernels import overlap
 from rtcal.spectrograph.linelists import Floats
 from rtcal.spectrograph.traces import Traces
 from streams.dq import Dq
 
 Image = NDArray[np.float32]
 Flags = NDArray[np.uint32]
+Indices = NDArray[np.int64]
 
 UNUSABLE = np.uint32(Dq.DO_NOT_USE)
 PIECES = 4
 """Ranges of work for each thread."""
 LEAST_BACK = 0.1
 """Least part of a change that is taken to come back, where spectra overlap so much that some combinations hide."""
+_NONE: Indices = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,17 +93,17 @@ class Profiles:
         self.flux, self.variance = np.empty(shape, np.float32), np.empty(shape, np.float32)
         self.dq = np.empty(shape, np.uint32)
 
-    def extract(self, data: Image, variance: Image, dq: Flags) -> None:
-        """Extract the spectra of an image."""
+    def extract(self, data: Image, err: Image, dq: Flags) -> None:
+        """Extract the spectra of an image: data, sigma, flags, (y, x)."""
 
         def part(a: int, b: int) -> None:
             kernel.extract(
-                *self._of(data, variance, dq), self._width, self.weighted, a, b, self.flux, self.variance, self.dq
+                *self._of(data, err, dq), self._width, self.weighted, a, b, self.flux, self.variance, self.dq
             )
 
         share_out(self.threads, len(self.traces), part)
 
-    def separate(self, data: Image, variance: Image, dq: Flags, steps: int) -> None:
+    def separate(self, data: Image, err: Image, dq: Flags, steps: int) -> None:
         """Take out what neighbours leak into each spectrum, after `extract` of the same image.
 
         Each step lessens what is left by about the overlap of neighbours, the later ones by more (Chebyshev's
@@ -119,7 +122,20 @@ class Profiles:
         for step in range(steps):
             push = 1.0 if step == 0 else 1 / (1 - rho**2 / 2) if step == 1 else 1 / (1 - rho**2 * push / 4)
             self._render(self.flux, model)
-            self._correct((data, variance, dq), model, part, push)
+            self._correct((data, err, dq), model, part, push)
+
+    def leaks(self) -> tuple[Indices, Indices, Floats]:
+        """Return the pairs of spectra that overlap, the taker and the giver of light, and how much is taken.
+
+        It is the mean over the taker's columns of what an equally bright giver adds (`kernels.overlap`); none where
+        rows are summed.
+        """
+        taker, giver = _neighbours(self.traces, float(self._width.max())) if self.weighted else (_NONE, _NONE)
+        part = np.empty(taker.size)
+        given = self.traces.column, self._first, self._share, taker, giver
+        share_out(self.threads, taker.size, lambda a, b: overlap.leak(*given, a, b, part))
+        some = part > 0
+        return taker[some], giver[some], part[some]
 
     def _correct(self, image: tuple[Image, Image, Flags], model: Image, part: float, push: float) -> None:
         given = self.traces.column, self._first, self._share, model, self.variance, part, push
@@ -152,8 +168,37 @@ class Profiles:
         self._share[known] = 0.0
         self._share[known, : measured.share.shape[2]] = measured.share[known]
 
-    def _of(self, data: Image, variance: Image, dq: Flags) -> tuple[Any, ...]:
-        return data, variance, dq, UNUSABLE, self.traces.column, self._first, self._share
+    def _of(self, data: Image, err: Image, dq: Flags) -> tuple[Any, ...]:
+        return data, err, dq, UNUSABLE, self.traces.column, self._first, self._share
+
+
+def _neighbours(traces: Traces, reach: float) -> tuple[Indices, Indices]:
+    """Return all pairs of traces, both ways round, that come within so many rows of each other."""
+    start, stop = traces.column, traces.column + traces.length
+    rise = traces.length * (np.abs(traces.y[:, 1]) + traces.length * np.abs(traces.y[:, 2]))
+    window = reach + 1 + 2 * float(rise.max(initial=0.0))
+    order = np.argsort(traces.middle_y, kind="stable")
+    found = []
+    for step in range(1, order.size):
+        low, high = order[:-step], order[step:]
+        near = traces.middle_y[high] - traces.middle_y[low] < window
+        if not near.any():
+            break
+        low, high = low[near], high[near]
+        first, last = np.maximum(start[low], start[high]), np.minimum(stop[low], stop[high])
+        middle = (first + last - 1) / 2
+        apart = np.abs(_row(traces, low, middle) - _row(traces, high, middle))
+        pair = (first < last) & (apart < reach + 1)
+        found += [(low[pair], high[pair]), (high[pair], low[pair])]
+    if not found:
+        return _NONE, _NONE
+    return np.concatenate([one for one, _ in found]), np.concatenate([other for _, other in found])
+
+
+def _row(traces: Traces, index: Indices, x: Floats) -> Floats:
+    """Return the centres of some traces at columns of the detector."""
+    t, y = x - traces.column[index], traces.y[index]
+    return np.asarray(y[:, 0] + t * (y[:, 1] + t * y[:, 2]))
 
 
 def share_out(threads: int, count: int, part: Callable[[int, int], None]) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtcal.kernels import lines as kernel
-from rtcal.spectrograph.cube import Cube, Grid
+from rtcal.spectrograph.cube import Cube
+from rtcal.spectrograph.grid import Grid
 from rtcal.spectrograph.linelists import Floats
 from rtcal.spectrograph.profiles import Image
 from streams.dq import Dq

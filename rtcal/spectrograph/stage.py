@@ -16,7 +16,8 @@ from rtcal.midexposure import MidExposure
 from rtcal.sky_settings import WcsSettings
 from rtcal.spectrograph import sky as night_sky
 from rtcal.spectrograph.arcfile import read_arc
-from rtcal.spectrograph.cube import Cube, CubeMaker, Grid, brightest_place, white_light
+from rtcal.spectrograph.cube import Cube, CubeMaker, brightest_place, white_light
+from rtcal.spectrograph.grid import Grid
 from rtcal.spectrograph.lensletscan import LensletScan, read_scan
 from rtcal.spectrograph.linelists import Floats
 from rtcal.spectrograph.nightarcs import NightArcs
@@ -29,7 +30,16 @@ from streams import messages
 from streams.clock import NS, Clock
 from streams.dq import Dq
 from streams.errors import StreamsError
-from streams.messages import AdcResidual, CubeHeader, Frame, Provenance, ReadHeader, SpectrumHeader, WhiteHeader
+from streams.messages import (
+    AdcResidual,
+    CubeHeader,
+    Frame,
+    FrameHeader,
+    Provenance,
+    ReadHeader,
+    SpectrumHeader,
+    WhiteHeader,
+)
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +68,17 @@ class _Map:
     provenance: Provenance
     status: Status
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is made of a frame at once, and what its cube needs besides."""
+
+    quick: tuple[messages.White | messages.Spectrum, ...]
+    """White light, and the spectrum of the brightest source if there is any light."""
+    frame: FrameHeader
+    given: _Given
+    current: _Map
 
 
 class CubeStage:
@@ -109,7 +130,14 @@ class CubeStage:
     def products(
         self, frame: Frame, references: ReferenceSet
     ) -> Iterator[messages.White | messages.Spectrum | messages.Cube]:
-        """Yield white light and the spectrum of the brightest source, then the cube.
+        """Yield white light and the spectrum of the brightest source, then the cube (`look`, `cube`)."""
+        look = self.look(frame, references)
+        if look is not None:
+            yield from look.quick
+            yield from self.cube(look)
+
+    def look(self, frame: Frame, references: ReferenceSet) -> Look | None:
+        """Extract a frame's spectra, and make of them what needs neither separation nor resampling.
 
         Nothing comes of frames without spectra, of arcs, darks and flats, or where no arc fits: the frame has been
         published, and that is all that can be said.
@@ -120,26 +148,38 @@ class CubeStage:
             The frame.
         references
             Those that were chosen for it: wavelengths and the lenslets' profiles count.
+
+        Returns
+        -------
+        What `cube` makes a cube of, before the next frame is looked at; None where no spectra come of the frame.
         """
         header, arc = frame.header, references.arc
         kind = _kind(header.setup)
         if kind == "ARC" and header.final and self.night is not None and _is_spectral(header.setup):
             self.night.offer(frame, self._known(arc, header.setup, header.first_read_ns))
         if not _is_spectral(header.setup) or kind in UNSPECTRAL:
-            return
+            return None
         current = self._current(references, header.setup, header.first_read_ns)
         if current is None:
             self._counters["cubes_without_arc"] += 1
-            return
+            return None
         given = _Given(_of_frame(header) | {"pointing_deg": self._pointing(header)}, _scale_of(header.setup), kind)
         try:
             current.maker.extract(frame.data, frame.err, frame.dq)
-            yield from self._quick(given, current)
-            residual = residual_of(header.adc)
-            yield self._whole(current.maker.finish(), given, current, residual, sky_taken=_had_sky(header))
-        except Exception as error:  # the frame is out; no fault of a cube may cost the next read
-            self._counters["cubes_failed"] += 1
-            log.warning("%s: no cube: %s", header.exposure_id, error, exc_info=not isinstance(error, RtcalError))
+            return Look(tuple(self._quick(given, current)), header, given, current)
+        except Exception as error:
+            self._fail(header, error)
+            return None
+
+    def cube(self, look: Look) -> Iterator[messages.Cube]:
+        """Yield the cube of the frame that was looked at last; nothing if it fails."""
+        header = look.frame
+        try:
+            cube = look.current.maker.finish()
+            taken = _had_sky(header)
+            yield self._whole(cube, look.given, look.current, residual_of(header.adc), sky_taken=taken)
+        except Exception as error:
+            self._fail(header, error)
 
     def wants_preview(self, header: ReadHeader) -> bool:
         """Tell whether a provisional cube is due after a read."""
@@ -158,6 +198,11 @@ class CubeStage:
         given = _Given(_of_read(header, effective_s), _scale_of(header.setup), "SCI")
         values = self._values(binned.grid, given, current) | {"provisional": True, "final": False}
         return messages.Cube(CubeHeader(**values, sequence=self._next("preview")), binned.data, binned.err, binned.dq)
+
+    def _fail(self, header: FrameHeader, error: Exception) -> None:
+        """Say that there is no cube; no fault of one may cost the frame or the next read."""
+        self._counters["cubes_failed"] += 1
+        log.warning("%s: no cube: %s", header.exposure_id, error, exc_info=not isinstance(error, RtcalError))
 
     def _current(self, references: ReferenceSet, setup: dict[str, Any], time_ns: int) -> _Map | None:
         """Return the maker for an arc, made once; None where there is none that can be used."""
@@ -202,7 +247,7 @@ class CubeStage:
         self._map = key, made
         return made
 
-    def _pointing(self, header: messages.FrameHeader) -> tuple[float, float, float] | None:
+    def _pointing(self, header: FrameHeader) -> tuple[float, float, float] | None:
         """Return where the field lies and how it is turned, by the telemetry of the frame."""
         pointing = MidExposure(header.telemetry).pointing
         if self._wcs is None or pointing is None:
@@ -329,7 +374,7 @@ def _kind(setup: dict[str, Any]) -> str:
     return str(setup.get("EXPTYPE", "SCI")).upper()[:3]
 
 
-def _had_sky(header: messages.FrameHeader) -> bool:
+def _had_sky(header: FrameHeader) -> bool:
     """Tell whether a frame's sky was subtracted."""
     return any(one.reftype.lower() == "sky" and one.status in ("OK", "STALE") for one in header.references)
 
@@ -343,7 +388,7 @@ def residual_of(adc: AdcResidual | None) -> Residual | None:
     return lambda at: np.column_stack([np.interp(at, known, y), np.interp(at, known, x)])
 
 
-def _of_frame(header: messages.FrameHeader) -> dict[str, Any]:
+def _of_frame(header: FrameHeader) -> dict[str, Any]:
     return {
         "instrument": header.instrument,
         "detector": header.detector,

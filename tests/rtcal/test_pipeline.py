@@ -81,7 +81,7 @@ def test_a_frame_is_finished_in_its_turn(pipeline, bands, ramps_planned):
     feed(pipeline, before)
     made = []
     worker = threading.Thread(target=lambda: made.extend(frames(pipeline.process(last))))
-    with bands.turn:
+    with bands.turn.take():
         worker.start()
         worker.join(0.3)
         assert worker.is_alive()
@@ -95,7 +95,7 @@ def test_the_last_read_s_preview_gives_way_to_the_frames_of_others(pipeline, ban
     feed(pipeline, before)
     results = pipeline.process(last)
     assert isinstance(next(results), Frame)
-    with bands.turn:
+    with bands.turn.take():
         assert list(results) == []
 
 

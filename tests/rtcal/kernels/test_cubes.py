@@ -46,3 +46,18 @@ def test_the_mean_is_that_of_the_values_there_are(spectra):
             continue
         assert mean[i] == pytest.approx(part[good[:, i], i].mean(), rel=1e-5)
         assert sigma[i] == pytest.approx(np.sqrt((own[good[:, i], i] ** 2).sum()) / good[:, i].sum(), rel=1e-5)
+
+
+def test_the_mean_of_a_spectrum_counts_the_part_of_each_pixel_in_the_range():
+    edges = np.array([[1.0, 1.1, 1.3, 1.4, np.nan], [2.0, 1.35, 1.2, 1.1, 1.0], [5.0, 5.1, 5.2, 5.3, 5.4]])
+    flux = np.array([[2.0, 4.0, 9.0, 7.0], [13.0, 3.0, np.nan, 5.0], [1.0, 1.0, 1.0, 1.0]], np.float32)
+    variance = np.array([[1.0, 4.0, 2.0, 9.0], [1.0, 2.0, 3.0, 4.0], [1.0, 1.0, 1.0, 1.0]], np.float32)
+    mean, noise = np.empty(3), np.empty(3)
+    kernel.average_spectra(flux, variance, edges, 1.05, 1.25, 0.05, 0, 3, mean, noise)
+    # Half of the first pixel, three quarters of the second: 0.05 + 0.15 um, four bins.
+    assert mean[0] == pytest.approx((1.0 + 3.0) / 4)
+    assert noise[0] == pytest.approx((0.25 * 1.0 + 0.75**2 * 4.0) / 16)
+    # Falling wavelengths: a third of the second pixel, half of the last; 0.05 + 0.05 um.
+    assert mean[1] == pytest.approx((1.0 + 2.5) / 2)
+    assert noise[1] == pytest.approx((2.0 / 9 + 0.25 * 4.0) / 4)
+    assert np.isnan([mean[2], noise[2]]).all()

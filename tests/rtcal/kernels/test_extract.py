@@ -12,10 +12,10 @@ from rtcal.kernels import extract as kernel
 def scene(ny=24, nx=18, seed=2):
     rng = np.random.default_rng(seed)
     data = rng.normal(10, 3, (ny, nx)).astype(np.float32)
-    variance = rng.uniform(1, 4, (ny, nx)).astype(np.float32)
+    err = rng.uniform(1, 2, (ny, nx)).astype(np.float32)
     dq = np.where(rng.uniform(size=(ny, nx)) < 0.1, 1, 0).astype(np.uint32)
     dq[5, 5] |= 2
-    return data, variance, dq
+    return data, err, dq
 
 
 CENTRES = ((8.2, 0.03, 0.001), (15.6, -0.02, 0.0))
@@ -31,11 +31,11 @@ def profiles(sigma, half, y=CENTRES, rows=24):
     return first, share
 
 
-def run(data, variance, dq, sigma, half, y=CENTRES):
+def run(data, err, dq, sigma, half, y=CENTRES):
     first, share = profiles(sigma, half, y)
     out = [np.empty(first.shape, t) for t in (np.float32, np.float32, np.uint32)]
     kernel.extract(
-        data, variance, dq, np.uint32(1), COLUMN, first, share, np.full(len(y), 2 * half), sigma > 0, 0, len(y), *out
+        data, err, dq, np.uint32(1), COLUMN, first, share, np.full(len(y), 2 * half), sigma > 0, 0, len(y), *out
     )
     return out
 
@@ -52,8 +52,8 @@ def shares(i, t, sigma, half):
 
 @pytest.mark.parametrize(("sigma", "half"), [(1.1, 3.0), (0.0, 1.5), (0.0, 1.0)])
 def test_extraction_is_the_formula(sigma, half):
-    data, variance, dq = scene()
-    flux, flux_var, flux_dq = run(data, variance, dq, sigma, half)
+    data, err, dq = scene()
+    flux, flux_var, flux_dq = run(data, err, dq, sigma, half)
     for i in range(2):
         for t in range(18):
             if t >= LENGTH[i]:
@@ -62,7 +62,7 @@ def test_extraction_is_the_formula(sigma, half):
                 continue
             x, share = COLUMN[i] + t, shares(i, t, sigma, half)
             use = (share > 0) & (dq[:, x] & 1 == 0)
-            d, v, p = data[use, x].astype(float), variance[use, x].astype(float), share[use]
+            d, v, p = data[use, x].astype(float), err[use, x].astype(float) ** 2, share[use]
             if sigma:
                 total = (p**2 / v).sum()
                 expected, noise = (p * d / v).sum() / total, 1 / total
@@ -94,12 +94,12 @@ def test_light_of_the_profile_comes_out_whole_also_past_a_bad_pixel():
 
 
 def test_where_no_row_is_usable_or_the_trace_leaves_the_detector_there_is_no_value():
-    data, variance, dq = scene()
-    flux = run(data, variance, dq, 1.0, 2.0, y=((0.4, 0.0, 0.0), (22.9, 0.0, 0.0)))[0]
+    data, err, dq = scene()
+    flux = run(data, err, dq, 1.0, 2.0, y=((0.4, 0.0, 0.0), (22.9, 0.0, 0.0)))[0]
     assert np.isnan(flux).all()
     dq[:] = 1
     for sigma in (1.0, 0.0):
-        flux, _, flux_dq = run(data, variance, dq, sigma, 2.0)
+        flux, _, flux_dq = run(data, err, dq, sigma, 2.0)
         assert np.isnan(flux).all()
         assert (flux_dq == 1).all()
 
@@ -110,9 +110,9 @@ def test_overlapping_spectra_are_separated_to_the_least_squares_solution():
     first, share = profiles(sigma, half, y)
     rng = np.random.default_rng(3)
     data = rng.normal(5, 2, (24, 18)).astype(np.float32)
-    variance = rng.uniform(1, 2, (24, 18)).astype(np.float32)
+    err = rng.uniform(1, 1.4, (24, 18)).astype(np.float32)
     dq = np.zeros(data.shape, np.uint32)
-    args = (data, variance, dq, np.uint32(1), COLUMN, first, share)
+    args = (data, err, dq, np.uint32(1), COLUMN, first, share)
     flux, model = np.empty(first.shape, np.float32), np.empty(data.shape, np.float32)
     before = np.zeros_like(flux)
     flux_var = np.empty_like(flux)
@@ -131,7 +131,7 @@ def test_overlapping_spectra_are_separated_to_the_least_squares_solution():
         # Each trace's equation holds in its own rows: its weights times what is left of the data is zero.
         model = columns @ [flux[0, t[0]], flux[1, t[1]]]
         for j in range(2):
-            left = (columns[:, j] / variance[:, x] * (data[:, x] - model)).sum()
+            left = (columns[:, j] / err[:, x] ** 2 * (data[:, x] - model)).sum()
             assert abs(left) < 1e-3
 
 

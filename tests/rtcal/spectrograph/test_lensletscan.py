@@ -30,7 +30,7 @@ def scan_planes(settings, traces, noise=3.0):
         image = spectra_light(traces, settings, "scan", step)
         sigma = np.sqrt(image / 5 + noise**2)
         data = image + sigma * rng.normal(0, 1, image.shape)
-        planes.append((data.astype("f4"), (sigma**2).astype("f4"), np.zeros(image.shape, "u4")))
+        planes.append((data.astype("f4"), sigma.astype("f4"), np.zeros(image.shape, "u4")))
     return planes
 
 

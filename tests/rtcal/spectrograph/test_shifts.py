@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtcal.spectrograph.cube import Cube, Grid
+from rtcal.spectrograph.cube import Cube
+from rtcal.spectrograph.grid import Grid
 from rtcal.spectrograph.shifts import shift_slices
 
 

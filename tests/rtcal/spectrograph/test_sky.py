@@ -5,7 +5,8 @@ import pytest
 from scipy.special import erf
 
 from rtcal.spectrograph import sky
-from rtcal.spectrograph.cube import Cube, Grid
+from rtcal.spectrograph.cube import Cube
+from rtcal.spectrograph.grid import Grid
 from streams.dq import Dq
 from streams.lamps import oh_table
 

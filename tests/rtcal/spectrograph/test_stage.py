@@ -57,12 +57,12 @@ def products(simulator, settings):
 
 
 @pytest.mark.parametrize("mode", ["slicer", "lenslet"])
-def test_reads_become_frame_spectrum_and_cube(tmp_path, mode):
+def test_reads_become_spectrum_frame_and_cube(tmp_path, mode):
     simulator, traces = simulate(mode=mode)
     arc = write_true_arc(tmp_path / "arc.fits", traces, SIZE)
     made, counters = products(simulator, configured(arc))
-    assert [type(one) for one in made] == [Frame, Spectrum, Cube]
-    cube, spectrum = made[2], made[1]
+    assert [type(one) for one in made] == [Spectrum, Frame, Cube]
+    cube, spectrum = made[2], made[0]
     assert counters["cubes"] == 1
     assert cube.header.status == {"slicer": "OK", "lenslet": "APPROX"}[mode]
     assert cube.header.arc.name == "arc.fits"
@@ -93,7 +93,7 @@ def test_a_preview_comes_first_and_a_provisional_cube_while_the_ramp_goes_on(tmp
             for result in pipeline.process(message)
         ]
     kinds = [type(one) for one in made if not isinstance(one, Preview)]
-    assert kinds == [Cube, Frame, White, Spectrum, Cube]
+    assert kinds == [Cube, White, Spectrum, Frame, Cube]  # so far, and at the end
     so_far, whole = [one for one in made if isinstance(one, Cube)]
     assert (so_far.header.provisional, so_far.header.final, whole.header.provisional) == (True, False, False)
     assert so_far.header.bins <= 20
