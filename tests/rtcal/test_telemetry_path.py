@@ -110,6 +110,7 @@ def test_live_through_the_event_service_and_offline_are_the_same_bit_for_bit(
         assert len(live.header.telemetry) > 250
         assert live.header.adc is not None
         assert live.header.wcs["CTYPE1"] == "RA---TAN"
+        assert live.header.wcs["WCSNAME"] == "TCS HEADER"  # and not one that differs from the pointing
         for name in live.DTYPES:
             np.testing.assert_array_equal(getattr(live, name), getattr(other, name))
 
