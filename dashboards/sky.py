@@ -37,6 +37,12 @@ def residual(adc: AdcResidual | None) -> dict[str, Any] | None:
         "edge": adc.edge_mas,
         "rms": adc.rms_mas,
         "atmosphere": adc.atmosphere_mas,
+        "guides": adc.guides
+        and {
+            "elongation": adc.guides.elongation_mas,
+            "axis": adc.guides.axis_deg,
+            "unexplained": adc.guides.unexplained_mas,
+        },
         "band": [min(adc.wavelength_um), max(adc.wavelength_um)] if adc.wavelength_um else None,
     }
 

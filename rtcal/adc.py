@@ -84,6 +84,18 @@ class Smear:
     """Added in square to the width at half maximum along the axis."""
 
 
+def covariance_of(residual: Floats, weight: Floats) -> Floats:
+    """Return the weighted covariance of a residual about its mean [mas^2], (2, 2); the parameters as in `smear_of`."""
+    share = _shares(weight)
+    from_mean = residual - share @ residual
+    return np.asarray((from_mean * share[:, None]).T @ from_mean)
+
+
+def _shares(weight: Floats) -> Floats:
+    total = weight.sum()
+    return weight / total if total > 0 else np.full(len(weight), 1 / len(weight))
+
+
 def smear_of(wavelength_um: Floats, residual: Floats, weight: Floats) -> Smear:
     """Sum a residual up over a band.
 
@@ -96,16 +108,12 @@ def smear_of(wavelength_um: Floats, residual: Floats, weight: Floats) -> Smear:
     weight
         Of each wavelength, (wavelength); their sum need not be 1, all zero counts as all equal.
     """
-    total = weight.sum()
-    share = weight / total if total > 0 else np.full(len(weight), 1 / len(weight))
-    mean = share @ residual
-    from_mean = residual - mean
-    covariance = (from_mean * share[:, None]).T @ from_mean
+    covariance = covariance_of(residual, weight)
     variances, axes = np.linalg.eigh(covariance)
     axis = np.degrees(np.arctan2(axes[1, 1], axes[0, 1]))
     return Smear(
         edge_mas=residual[np.argmin(wavelength_um)] - residual[np.argmax(wavelength_um)],
-        shift_mas=mean,
+        shift_mas=_shares(weight) @ residual,
         rms_mas=float(np.sqrt(max(np.trace(covariance), 0.0))),
         axis_deg=float((axis + 90) % 180 - 90),
         elongation_mas=float(FWHM_PER_SIGMA * np.sqrt(max(variances[1], 0.0))),

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from refcache import Chosen
 from rtcal.config import Settings
 from rtcal.dispersion import dispersion_of
+from rtcal.guidestars import with_guide_stars
 from rtcal.midexposure import MidExposure
 from rtcal.prisms import PrismsError, read_curve
 from rtcal.sky_settings import AdcSettings
@@ -46,8 +47,10 @@ def sky_of(
         return Sky()
     curve, problem = _with_curve(settings.adc, prisms)
     found = dispersion_of(MidExposure(rows), header.setup, curve, settings.filters, settings.optics.telescope_m)
-    adc = None if found is None else found.residual
-    notes = [] if found is None else [*problem, *found.notes]
+    adc, notes = None, list[str]()
+    if found is not None:
+        adc, said = with_guide_stars(found.residual, MidExposure(rows), settings.adc, settings.optics.pixel_mas)
+        notes = [*problem, *found.notes, *said]
     if is_spectral(header.setup):
         return Sky(adc, {}, notes)
     plane, name, said = _plane(header, shape, rows, settings)

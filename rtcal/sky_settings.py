@@ -15,6 +15,7 @@ class AdcSettings(Struct, frozen=True, forbid_unknown_fields=True):
     curve_um: list[float]
     curve_mas: list[float]
     check_mas: Annotated[float, Meta(gt=0)]
+    check_elongation: Annotated[float, Meta(gt=0)]
     pressure_hpa: Annotated[float, Meta(gt=0, le=1200)]
     temperature_c: Annotated[float, Meta(ge=-100, le=100)]
     humidity: Annotated[float, Meta(ge=0, le=1)]

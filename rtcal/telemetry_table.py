@@ -53,6 +53,13 @@ def residual_cards(adc: AdcResidual) -> list[tuple[str, Scalar, str]]:
         ("ADCFWHM", adc.fwhm_mas, "[mas] of a diffraction-limited image"),
         ("ADCFOLER", adc.following_mas, "[mas] from prisms off their targets"),
     ]
+    if adc.guides is not None:
+        cards += [
+            ("ADCGFWHM", adc.guides.fwhm_mas, "[mas] width of the guide stars"),
+            ("ADCGELON", adc.guides.elongation_mas, "[mas] makes their width their length, in square"),
+            ("ADCGAXIS", adc.guides.axis_deg, "[deg] direction in which they are longest"),
+            ("ADCUNEXP", adc.guides.unexplained_mas, "[mas] elongation not from dispersion"),
+        ]
     return [(keyword, value, comment) for keyword, value, comment in cards if value is not None]
 
 

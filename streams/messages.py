@@ -147,6 +147,18 @@ Pair = Annotated[list[float], Meta(min_length=2, max_length=2)]
 Curve = Annotated[list[float], Meta(max_length=64)]
 
 
+class GuideStars(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long and wide the guide stars in the imager's windows are, the mean of those in use."""
+
+    fwhm_mas: float
+    elongation_mas: float
+    """What adds in square to the smaller width at half maximum to make the larger one."""
+    axis_deg: float
+    """Direction along which they are longest, -90 to 90."""
+    unexplained_mas: float | None = None
+    """The elongation that the dispersion left does not explain; None where that is not known."""
+
+
 class AdcResidual(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the atmosphere's dispersion and the prisms of its corrector leave, at the middle of the exposure.
 
@@ -183,6 +195,8 @@ class AdcResidual(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """What a diffraction-limited image then measures along the axis."""
     following_mas: float | None = None
     """Edge to edge between the prisms where they are and where they are meant to be."""
+    guides: GuideStars | None = None
+    """Measured on the guide stars; None where that is not known."""
 
 
 class Quality(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

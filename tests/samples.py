@@ -15,6 +15,7 @@ from streams.messages import (
     DetectorStatus,
     Frame,
     FrameHeader,
+    GuideStars,
     Message,
     Observe,
     ObserveHeader,
@@ -75,6 +76,7 @@ RESIDUAL = AdcResidual(
     elongation_mas=0.66,
     fwhm_mas=11.6,
     following_mas=0.1,
+    guides=GuideStars(fwhm_mas=12.0, elongation_mas=1.5, axis_deg=20.0, unexplained_mas=1.25),
 )
 DARK = Provenance(reftype="DARK", status="OK", name="iris_dark_0001.fits", sha256="0f" * 32, age_s=3600.5)
 SKY = Provenance(reftype="SKY", status="MISSING", note="no rule covers FILTER=H")

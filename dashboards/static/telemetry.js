@@ -114,6 +114,12 @@ async function drawChart(name, figure) {
   pen.fillText(short(low), 4, height - 2);
 }
 
+function guideWords(guides) {
+  if (!guides) return "";
+  const rest = guides.unexplained === null ? "" : `, ${guides.unexplained.toFixed(1)} mas not from dispersion`;
+  return `; guide stars ${guides.elongation.toFixed(1)} mas longer at ${guides.axis.toFixed(0)}°${rest}`;
+}
+
 function drawResiduals() {
   const place = document.getElementById("residuals");
   for (const [detector, adc] of Object.entries(state.adc)) {
@@ -142,7 +148,7 @@ function drawResiduals() {
       pen.stroke();
       pen.lineWidth = 1;
     }
-    figure.querySelector("figcaption").textContent = `${detector} ${residualWords(adc).replace("\n", ", ")}`;
+    figure.querySelector("figcaption").textContent = `${detector} ${residualWords(adc).replace("\n", ", ")}${guideWords(adc.guides)}`;
     figure.title = "Residual dispersion, the line to where the blue is; the circle is 1 mas";
   }
 }

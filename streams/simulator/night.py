@@ -8,12 +8,12 @@ import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
-import erfa
 import numpy as np
 
 from streams.clock import NS, UNIX_EPOCH_MJD
 from streams.simulator.faults import Faults, Optics
-from streams.simulator.instrument import MAS_PER_RADIAN, PIXEL_MAS, TELESCOPE_M, band_um, random_for
+from streams.simulator.field import DEC_DEG, POSITION_ANGLE_DEG, RA_DEG, Field, unit, wave
+from streams.simulator.instrument import MAS_PER_RADIAN, PIXEL_MAS, TELESCOPE_M, band_um
 from streams.simulator.psf import halo_fwhm_px
 from streams.simulator.settings import SimulatorSettings
 from streams.simulator.stars import pitch_px
@@ -22,16 +22,8 @@ from streams.telemetry_keys import ALL, TAI_NS, Key, KeyTable, Value
 Values = dict[str, Value]
 Units = dict[str, str]
 
-RA_DEG, DEC_DEG, LATITUDE_DEG = 150.1, 2.2, 19.826
-START_HOUR_ANGLE_DEG = 7.5
-SIDEREAL = 15.041067 / 3600
-"""Degrees of hour angle in a second."""
-POSITION_ANGLE_DEG = 30.0
 AHEAD_S = 2.0
 """The telescope announces dispersion and pupil so long before they hold."""
-NULL_ZENITH_DEG = 65.0
-PRISM_NOISE_DEG = 0.02
-DISPERSION_POINTS = 5
 SENSORS = 4
 SMALL = 1e-3
 """Values below this have more digits after the point: degrees to a pixel."""
@@ -56,6 +48,7 @@ class Night:
         self._epoch_ns = epoch_ns
         self._faults = Faults(settings.faults, settings.r0_m, settings.wavefront_error_nm)
         self._band = band_um(settings.filter)
+        self._field = Field(self._band, self._faults, settings.seed)
         self._models: dict[str, Callable[[float], Values]] = {
             "TCS.pk.currentPosition": self._pointing,
             "TCS.pk.pointingStatus": lambda t: {"pointingstate": "SLEWING" if self._on("slew", t) else "TRACKING"},
@@ -65,7 +58,7 @@ class Night:
             "TCS.cmIRIS.pupilRotation": self._pupil,
             "TCS.cmIRIS.imgAtmDispersion": self._dispersion,
             "TCS.cmNFIRAOS.atmDispersion": self._dispersion,
-            "IRIS.imager.adc.PRISM_current": self._prisms,
+            "IRIS.imager.adc.PRISM_current": self._field.prisms,
             "IRIS.imager.adc.PRISM_state": lambda t: {"onTarget": not self._on("adc", t)},
             "IRIS.imager.adc.RETRACT_position": lambda _: {"discretePosition": "IN"},
             "IRIS.is.sciAdcFollow": lambda t: {"mode": "NOT_FOLLOWING" if self._on("adc", t) else "FOLLOWING"},
@@ -74,7 +67,7 @@ class Night:
             "NFIRAOS.rtc.mode": self._ao_mode,
             "NFIRAOS.rtc.loop": self._loops,
             "NFIRAOS.rtc.odgwImage": self._guide_images,
-            "NFIRAOS.dm.temperature": lambda t: {"dm0": -30 + 0.1 * _wave(t, 600), "dm11": -30 + 0.1 * _wave(t, 500)},
+            "NFIRAOS.dm.temperature": lambda t: {"dm0": -30 + 0.1 * wave(t, 600), "dm11": -30 + 0.1 * wave(t, 500)},
             "IRIS.imager.filter.current": lambda _: {
                 "name": settings.filter,
                 "wavelength": round(sum(self._band) / 2, 4),
@@ -88,13 +81,13 @@ class Night:
                 self._imager_system if side == "imager" else self._ifs_system
             )
         sensors: tuple[tuple[str, Callable[[float], float]], ...] = (
-            ("air-temperatures", lambda t: self._air(t)[1]),
-            ("humidities", lambda t: 100 * self._air(t)[2]),
-            ("pressures", lambda t: self._air(t)[0]),
-            ("wind-speeds", lambda t: 6 + 2 * _wave(t, 37)),
-            ("surface-temperatures", lambda t: self._air(t)[1] - 0.5),
-            ("structural-temperatures", lambda t: self._air(t)[1] + 0.3),
-            ("dew-points", lambda t: self._air(t)[1] - 20),
+            ("air-temperatures", lambda t: self._field.air(t)[1]),
+            ("humidities", lambda t: 100 * self._field.air(t)[2]),
+            ("pressures", lambda t: self._field.air(t)[0]),
+            ("wind-speeds", lambda t: 6 + 2 * wave(t, 37)),
+            ("surface-temperatures", lambda t: self._field.air(t)[1] - 0.5),
+            ("structural-temperatures", lambda t: self._field.air(t)[1] + 0.3),
+            ("dew-points", lambda t: self._field.air(t)[1] - 20),
         )
         for name, model in sensors:
             event = f"ESEN.ESEN Publisher Assembly.{name}"
@@ -133,18 +126,8 @@ class Night:
     def _tai(self, time_s: float) -> int:
         return self._epoch_ns + round(time_s * NS)
 
-    def _angles(self, time_s: float) -> tuple[float, float, float, float]:
-        """Return hour angle, elevation, azimuth and parallactic angle [deg]."""
-        hour = math.radians(START_HOUR_ANGLE_DEG + SIDEREAL * time_s)
-        dec, latitude = math.radians(DEC_DEG), math.radians(LATITUDE_DEG)
-        up = math.sin(latitude) * math.sin(dec) + math.cos(latitude) * math.cos(dec) * math.cos(hour)
-        north = math.tan(dec) * math.cos(latitude) - math.cos(hour) * math.sin(latitude)
-        turn = math.tan(latitude) * math.cos(dec) - math.sin(dec) * math.cos(hour)
-        azimuth = math.degrees(math.atan2(-math.sin(hour), north)) % 360
-        return math.degrees(hour), math.degrees(math.asin(up)), azimuth, math.degrees(math.atan2(math.sin(hour), turn))
-
     def _pointing(self, time_s: float) -> Values:
-        hour, elevation, azimuth, parallactic = self._angles(time_s)
+        hour, elevation, azimuth, parallactic = self._field.angles(time_s)
         # The pointing kernel's dates are TAI.
         mjd_tai = UNIX_EPOCH_MJD + self._tai(time_s) / (86_400 * NS)
         return {
@@ -181,59 +164,20 @@ class Night:
         }
 
     def _rotator(self, time_s: float) -> Values:
-        turned = POSITION_ANGLE_DEG - self._angles(time_s)[3]
+        turned = POSITION_ANGLE_DEG - self._field.angles(time_s)[3]
         return {"instrumentAngle": max(-135.0, min(135.0, turned)), "timestamp": self._tai(time_s)}
 
     def _pupil(self, time_s: float) -> Values:
         later_s = time_s + AHEAD_S
-        return {"pupilRotation": self._angles(later_s)[3], "timestamp": self._tai(later_s)}
-
-    def _direction(self, time_s: float) -> float:
-        """Return the direction of dispersion in the instrument's frame [deg, -180 to 180]."""
-        return _half_turn(self._angles(time_s)[3] - POSITION_ANGLE_DEG)
+        return {"pupilRotation": self._field.angles(later_s)[3], "timestamp": self._tai(later_s)}
 
     def _dispersion(self, time_s: float) -> Values:
         later_s = time_s + AHEAD_S
-        waves = np.linspace(*self._band, DISPERSION_POINTS)
-        reference = sum(self._band) / 2
-        spread = self._refraction(waves, later_s) - self._refraction(np.array(reference), later_s)
-        return {
-            "referenceWavelength": reference,
-            "orientation": self._direction(later_s),
-            "wavelength": waves.tolist(),
-            "weight": [1 / DISPERSION_POINTS] * DISPERSION_POINTS,
-            "dispersion": (spread / 1000).tolist(),
-            "timestamp": self._tai(later_s),
-        }
-
-    def _refraction(self, wave_um: np.ndarray, time_s: float) -> np.ndarray:
-        tangent = 1 / math.tan(math.radians(self._angles(time_s)[1]))
-        a, b = erfa.refco(*self._air(time_s), wave_um)
-        return np.asarray((a * tangent + b * tangent**3) * MAS_PER_RADIAN)
-
-    def _prisms(self, time_s: float) -> Values:
-        fault = self._faults.of("adc", time_s)
-        held_s = time_s if fault is None else fault.start_s
-        zenith = 90 - self._angles(held_s)[1]
-        part = min(1.0, math.tan(math.radians(zenith)) / math.tan(math.radians(NULL_ZENITH_DEG)))
-        half, middle = math.degrees(math.acos(part)), self._direction(held_s) + 180
-        noise = random_for(self._settings.seed, "prisms", str(round(held_s))).normal(0, PRISM_NOISE_DEG, 2)
-        return {
-            "rotationA": _half_turn(middle + half + noise[0]),
-            "rotationB": _half_turn(middle - half + noise[1]),
-            "error_rotationA": float(noise[0]),
-            "error_rotationB": float(noise[1]),
-            "power": 2 * half,
-            "orientation": _half_turn(middle),
-        }
-
-    def _air(self, time_s: float) -> tuple[float, float, float]:
-        """Return pressure [hPa], temperature [degC] and relative humidity (0 to 1)."""
-        return 615 + 0.3 * _wave(time_s, 11_000), 2 - min(time_s, 36_000) / 7200, 0.2 + 0.02 * _wave(time_s, 5600)
+        return self._field.dispersion(later_s) | {"timestamp": self._tai(later_s)}
 
     def _r0(self, time_s: float) -> float:
         bad = self._faults.r0_m(time_s)
-        return self._settings.r0_m * (1 + 0.1 * _wave(time_s, 1500)) if bad is None else bad
+        return self._settings.r0_m * (1 + 0.1 * wave(time_s, 1500)) if bad is None else bad
 
     def _turbulence(self, time_s: float) -> Values:
         r0 = self._r0(time_s)
@@ -257,9 +201,20 @@ class Night:
         return rates | {"tier1": "OIWFSA", "tier2": ["OIWFSB", "OIWFSC"], "tier3f": "OIWFSA"}
 
     def _guide_images(self, time_s: float) -> Values:
+        """Return the shapes of four guide stars: almost round, longer where the prisms leave dispersion."""
         size = _spot_px(self._band, self._faults.optics(time_s))
-        sizes: Values = {"size1": [size * (1 + 0.01 * n) for n in range(4)], "size2": [size] * 4}
-        return sizes | {"ellip": [1 + 0.01 * n for n in range(4)], "rot": [10.0, 20.0, 30.0, 40.0]}
+        left = self._field.left_mas(time_s) / PIXEL_MAS
+        smear = np.cov(left.T, bias=True)
+        shapes = []
+        for star in range(4):
+            along = unit(10 * (star + 1))
+            own = size**2 * (np.eye(2) + 0.02 * star * np.outer(along, along))
+            (minor, major), axes = np.linalg.eigh(own + smear)
+            angle = math.degrees(math.atan2(axes[1, 1], axes[0, 1]))
+            shapes.append((math.sqrt(major), math.sqrt(minor), (angle + 90) % 180 - 90))
+        first, second, angles = (list(values) for values in zip(*shapes, strict=True))
+        ratios = [one / other for one, other in zip(first, second, strict=True)]
+        return {"size1": first, "size2": second, "rot": angles, "ellip": ratios}
 
     def _detector_config(self, _time_s: float) -> Values:
         settings = self._settings
@@ -291,14 +246,6 @@ class Night:
         return numbers | {"detectorName": "H4RG-5", "channels": settings.channels}
 
 
-def _wave(time_s: float, period_s: float) -> float:
-    return math.sin(2 * math.pi * time_s / period_s)
-
-
-def _half_turn(angle_deg: float) -> float:
-    return (angle_deg + 180) % 360 - 180
-
-
 @lru_cache(maxsize=64)
 def _spot_px(band: tuple[float, float], optics: Optics) -> float:
     """Return sigma of a guide star's spot: the core's, and the halo's by the light that is in it."""
@@ -320,7 +267,7 @@ def _plausible(key: Key, time_s: float) -> Value:
         low, high = about.low, about.high
         middle = (low + high) / 2 if low is not None and high is not None else low if low is not None else 1.0
         reach = (high - low) / 100 if low is not None and high is not None else 0.0
-        one = middle + reach * _wave(time_s, 900)
+        one = middle + reach * wave(time_s, 900)
     elif about.type == "integer":
         one = int(about.low or 1)
     else:

@@ -1,10 +1,11 @@
 """The page of all telemetry: what it says against what was sent, search, colours, charts with exposures marked."""
 
 import pytest
+from msgspec.structs import replace
 from playwright.sync_api import expect
 
 from streams.clock import NS, SystemClock
-from streams.messages import AdcResidual, Telemetry, TelemetryHeader
+from streams.messages import AdcResidual, GuideStars, Telemetry, TelemetryHeader
 from streams.sinks import ZmqSink
 from tests.browser.conftest import LIMIT_MS, Display, Tab
 from tests.quicklook import make_frame
@@ -35,6 +36,8 @@ def page(browser, publisher):
         now_ns = SystemClock().tai_ns()
         times = {"first_read_ns": now_ns - 300 * NS, "time_ns": now_ns - 200 * NS}
         adc = AdcResidual(status="OK", atmosphere="TCS", air="OK", wavelength_um=[1.485, 1.781], edge_mas=[1.2, -0.5])
+        guides = GuideStars(fwhm_mas=12.0, elongation_mas=3.04, axis_deg=-40.2, unexplained_mas=1.26)
+        adc = replace(adc, guides=guides)
         publisher.send(make_frame("IMG1", 1, side=64, adc=adc, reads_excluded=2, exposure_id="E-1", **times))
         tab = Tab(browser, f"{display.url}telemetry")
         yield tab
@@ -87,7 +90,9 @@ def test_a_chart_has_the_values_sent_and_marks_exposures(page):
 
 
 def test_the_dispersion_left_is_told_for_each_detector(page):
-    expect(page.page.locator("#residuals figcaption")).to_have_text("IMG1 1.30 mas · OK, 1.485–1.781 µm")
+    expect(page.page.locator("#residuals figcaption")).to_have_text(
+        "IMG1 1.30 mas · OK, 1.485–1.781 µm; guide stars 3.0 mas longer at -40°, 1.3 mas not from dispersion"
+    )
 
 
 def test_the_theme_is_that_of_the_page_of_images(page):

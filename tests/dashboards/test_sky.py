@@ -8,9 +8,10 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from dashboards.sky import compass, radec_deg, residual, sexagesimal
-from streams.messages import AdcResidual
+from streams.messages import AdcResidual, GuideStars
 
 
 def keys(ra, dec, turn):
@@ -70,7 +71,9 @@ def test_the_dispersion_that_is_left_is_told_with_its_band():
     adc = AdcResidual(
         status="STALE", atmosphere="TCS", air="OK", wavelength_um=[2.4, 1.9], edge_mas=[3.0, -4.0], rms_mas=1.0
     )
-    told = {"status": "STALE", "edge": [3.0, -4.0], "rms": 1.0, "atmosphere": None, "band": [1.9, 2.4]}
+    told = {"status": "STALE", "edge": [3.0, -4.0], "rms": 1.0, "atmosphere": None, "guides": None, "band": [1.9, 2.4]}
     assert residual(adc) == told
+    guides = GuideStars(fwhm_mas=12.0, elongation_mas=3.0, axis_deg=40.0, unexplained_mas=1.0)
+    assert residual(replace(adc, guides=guides))["guides"] == {"elongation": 3.0, "axis": 40.0, "unexplained": 1.0}
     assert residual(AdcResidual(status="UNKNOWN", atmosphere="NONE", air="DEFAULT"))["band"] is None
     assert residual(None) is None

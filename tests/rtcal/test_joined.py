@@ -280,6 +280,7 @@ def sky_events() -> list[Telemetry]:
     pointing = {"ra": 150.0, "dec": 2.0, "z": 60.0, "parallactic": 30.0}
     events = [telemetry("TCS.pk.currentPosition", 0.1 * step, **pointing) for step in range(110)]
     events += [telemetry("TCS.cmIRIS.positionAngle", 0.05 * step, positionAngle=25.0) for step in range(220)]
+    events.append(telemetry("NFIRAOS.rtc.odgwImage", 2.0, size1=[1.25] * 4, size2=[1.25] * 4, rot=[0.0] * 4))
     for second in range(11):
         angles = {"rotationA": 230.0, "rotationB": 189.0, "error_rotationA": 0.0, "error_rotationB": -1.0}
         events.append(telemetry("IRIS.imager.adc.PRISM_current", float(second), **angles))
@@ -304,6 +305,8 @@ def test_world_coordinates_and_dispersion_in_the_file(reduce, tmp_path: Path):
         cards, table = hdus[0].header, hdus["ADC"].data
         assert (cards["ADCSTAT"], cards["ADCAIR"], cards["ADCATMOS"]) == ("OK", "DEFAULT", "MODEL")
         assert cards["ADCATMAS"] == pytest.approx(48.6, abs=0.1)
+        assert (cards["ADCGFWHM"], cards["ADCGELON"]) == (pytest.approx(4 * 2.3548 * 1.25, rel=1e-4), 0.0)
+        assert (cards["ADCUNEXP"]) == pytest.approx(adc.elongation_mas, rel=1e-6)
         assert cards["ADCFOLER"] == adc.following_mas == pytest.approx(0.525, abs=0.01)  # 30.1 mas turned by a degree
         assert list(table["DX"]) == adc.x_mas
         assert list(table["WAVELENGTH"]) == pytest.approx(np.linspace(1.485, 1.781, 9))

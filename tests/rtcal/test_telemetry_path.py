@@ -120,6 +120,8 @@ def test_the_simulated_prisms_leave_little_and_telescope_and_model_agree(night: 
     assert header.adc is not None
     assert (header.adc.status, header.adc.atmosphere, header.adc.air) == ("OK", "TCS", "OK")
     assert np.hypot(*header.adc.edge_mas or []) < 0.1
+    assert header.adc.guides is not None
+    assert (header.adc.guides.unexplained_mas or 99.0) < 0.3 * header.adc.guides.fwhm_mas
     assert not [note for note in header.notes if "dispersion" in note]
     statuses = {row.fits: row.status for row in header.telemetry if row.read is None and row.fits}
     assert set(statuses.values()) == {"OK", "AGE"}
