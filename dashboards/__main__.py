@@ -16,13 +16,14 @@ from pathlib import Path
 from dashboards.alarms import Alarms, load_limits
 from dashboards.app import Dashboard, page_of
 from dashboards.board import Board
+from dashboards.compiled import compile_all
 from dashboards.desk import Desk, read_token
 from dashboards.feed import Feed
+from dashboards.frames import FrameSource
+from dashboards.memory import resident_bytes
 from dashboards.nightlog import NightLog
 from dashboards.pointing import Pointing
-from dashboards.render import compile_kernels
 from dashboards.settings import Settings
-from streams import photometry
 from streams.clock import SystemClock
 from streams.errors import EndpointError, SettingsError
 from streams.heap import keep_heap
@@ -32,8 +33,6 @@ from streams.sources import ZmqSource
 from streams.telemetry_keys import load_keys
 
 TARGETS_HELD = 1
-FRAMES_HELD = 1
-"""Frames that ZeroMQ holds here, besides the one in hand: what comes meanwhile waits with the publisher."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -55,20 +54,23 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _make_ready(settings: Settings) -> str:
-    """Compile the kernels, for no frame must wait for a compiler, and meanwhile make the page.
+    """Compile the kernels, for no frame must wait for a compiler, and make the page.
 
-    Another process makes it: what that takes of memory (Bokeh, pandas) is given back with its end.
+    Another process does it: what that takes of memory (Bokeh, pandas, the compiler) is given back with its end.
+    This one loads what was compiled.
     """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        compiled = pool.submit(compile_all)
         page = pool.submit(page_of, settings.dashboard)
-        photometry.compile_kernels()
-        compile_kernels()
+        compiled.result()
+        compile_all()
         return page.result()
 
 
 async def _serve(settings: Settings, options: argparse.Namespace, page: str) -> None:
     chosen = settings.dashboard
-    feed = Feed(SystemClock(), chosen.budget, chosen.display_pixels, full_frames=chosen.full_frames)
+    budget = chosen.budget(resident_bytes())
+    feed = Feed(SystemClock(), budget, chosen.display_pixels, full_frames=chosen.full_frames)
     board = Board(load_keys(settings.telemetry.keys), SystemClock())
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -91,12 +93,11 @@ async def _serve(settings: Settings, options: argparse.Namespace, page: str) -> 
 
 def _follow(settings: Settings, options: argparse.Namespace, feed: Feed, board: Board) -> None:
     """Subscribe to previews, frames and telemetry."""
-    held = {"previews": settings.dashboard.receive_high_water}
+    previews = options.previews or settings.streams.previews
+    high_water = settings.dashboard.receive_high_water
+    feed.follow(ZmqSource(previews, pattern="sub", bind=False, high_water=high_water), "previews")
     if settings.dashboard.full_frames:
-        held["frames"] = FRAMES_HELD
-    for name, high_water in held.items():
-        endpoint = getattr(options, name) or getattr(settings.streams, name)
-        feed.follow(ZmqSource(endpoint, pattern="sub", bind=False, high_water=high_water), name)
+        feed.follow(FrameSource(options.frames or settings.streams.frames, feed.wants), "frames")
     telemetry = settings.streams.telemetry if options.telemetry is None else options.telemetry
     if telemetry:
         high_water = settings.streams.telemetry_high_water

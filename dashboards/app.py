@@ -7,6 +7,7 @@ browser alone: there is no Bokeh server. So a page works on after the server was
 import hashlib
 import os
 import socket
+import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -29,6 +30,7 @@ from streams.optics import Optics
 
 STATIC = Path(__file__).with_name("static")
 PING_S = 10
+PIECE_BYTES = 1 << 20
 
 
 class Page(RequestHandler):
@@ -79,14 +81,18 @@ class FrameFile(RequestHandler):
 
     async def get(self, session: str, number: str) -> None:
         """Write the file."""
-        found = await self._hub.fits(session, int(number))
-        if found is None:
-            self.send_error(404)
-            return
-        name, content = found
-        self.set_header("Content-Type", "application/fits")
-        self.set_header("Content-Disposition", f'attachment; filename="{name}"')
-        self.finish(content)
+        with tempfile.TemporaryFile(prefix="quicklook-") as file:
+            name = await self._hub.write_fits(session, int(number), file)
+            if name is None:
+                self.send_error(404)
+                return
+            self.set_header("Content-Type", "application/fits")
+            self.set_header("Content-Disposition", f'attachment; filename="{name}"')
+            self.set_header("Content-Length", str(file.tell()))
+            file.seek(0)
+            while piece := file.read(PIECE_BYTES):
+                self.write(piece)
+                await self.flush()  # a browser that reads slowly holds one piece in memory
 
 
 class LogFile(RequestHandler):

@@ -16,20 +16,10 @@ from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from dashboards.cubes import Collapse
+from dashboards.limits import minmax_limits, percentile_limits, sample, tick_values, zscale_limits
 from dashboards.marks import KINDS, Kind
 from dashboards.picture import Level, Picture
-from dashboards.render import (
-    bin_mean,
-    classify,
-    minmax_limits,
-    percentile_limits,
-    sample,
-    smooth,
-    smoothing_weights,
-    tick_values,
-    to_bytes,
-    zscale_limits,
-)
+from dashboards.render import bin_mean, classify, smooth, smoothing_weights, to_bytes
 from dashboards.scene import Moment, Scene, Tile
 from dashboards.settings import Limits, Smoothing, Stretch, ViewName
 from dashboards.sky import compass, residual

@@ -6,7 +6,7 @@ import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-from dashboards.render import FloatImage
+from dashboards.limits import FloatImage
 from streams.dq import Dq
 from streams.messages import Cube
 

@@ -10,10 +10,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+from dashboards.frames import FrameSource, KeptFrame, kept
 from dashboards.history import History, Key
+from dashboards.memory import resident_bytes
 from dashboards.picture import Picture, from_binned, from_cube, from_frame, from_preview, from_white
 from dashboards.settings import Budget
 from streams.clock import NS, Clock
+from streams.heap import trim_heap
 from streams.messages import (
     Binned,
     Cube,
@@ -34,6 +37,7 @@ log = logging.getLogger(__name__)
 
 MAX_DETECTORS = 64
 POLL_S = 0.2
+MOST_BEHIND = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,7 @@ class Feed:
         self._snapshot = Snapshot()
         self._counters: Counter[str] = Counter()
         self._number = 0
+        self._arriving = 0
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self.on_frame: Callable[[FrameHeader], None] = lambda _header: None
@@ -90,7 +95,7 @@ class Feed:
         """Return the snapshot of now; it is never changed afterwards."""
         return self._snapshot
 
-    def follow(self, source: Source, name: str) -> None:
+    def follow(self, source: Source | FrameSource, name: str) -> None:
         """Start a thread that takes from a source until `stop` and then closes it."""
         thread = threading.Thread(target=self._run, args=(source,), name=f"feed-{name}", daemon=True)
         self._threads.append(thread)
@@ -102,12 +107,12 @@ class Feed:
         for thread in self._threads:
             thread.join()
 
-    def _run(self, source: Source) -> None:
+    def _run(self, source: Source | FrameSource) -> None:
         with source:
             while not self._stop.is_set():
                 self.step(source, POLL_S)
 
-    def step(self, source: Source, timeout_s: float) -> None:
+    def step(self, source: Source | FrameSource, timeout_s: float) -> None:
         """Take at most one message from a source; whatever is wrong with it is counted, not raised."""
         before = Counter(source.counters)
         try:
@@ -122,10 +127,13 @@ class Feed:
         if rejected:
             self._count(rejected)
 
-    def take(self, message: Message) -> None:
+    def take(self, message: Message | KeptFrame) -> None:
         """Put a message into the snapshot; kinds that are not shown are counted."""
         match message:
             case Frame():
+                self.take(kept(message))
+            case KeptFrame():
+                self._arriving = max(self._arriving, message.nbytes)
                 if self._show([self._picture_of_frame(message)]):
                     self.on_frame(message.header)
             case Binned():
@@ -134,6 +142,7 @@ class Feed:
             case Preview():
                 self._show(self._pictures_of_preview(message))
             case Cube():
+                self._arriving = max(self._arriving, message.data.nbytes + message.err.nbytes + message.dq.nbytes)
                 heard_s, published_s = self._times(message.header.published_ns)
                 self._show([from_cube(message, self._next_number(1), heard_s, published_s)])
             case White():
@@ -147,6 +156,17 @@ class Feed:
             case _:
                 self._count({"unexpected": 1})
 
+    def wants(self, header: FrameHeader) -> bool:
+        """Tell whether a frame that begins to arrive is worth its time: not if the two after it are here, binned.
+
+        A display that has fallen behind would never catch up else.
+        """
+        shelf = self._snapshot.history.shelves.get((header.detector, "reduced"), ())
+        if len(shelf) > MOST_BEHIND and any(one.shows(header) for one in shelf[:-MOST_BEHIND]):
+            self._count({"frames_skipped": 1})
+            return False
+        return True
+
     def _times(self, published_ns: int) -> tuple[float, float]:
         """Return arrival and publication on the monotonic clock; a publisher's fast clock gives no age below 0."""
         heard_s = self._clock.monotonic_s()
@@ -157,10 +177,11 @@ class Feed:
             self._number += count
             return self._number - count
 
-    def _picture_of_frame(self, frame: Frame) -> Picture:
+    def _picture_of_frame(self, frame: KeptFrame) -> Picture:
         heard_s, published_s = self._times(frame.header.published_ns)
-        waiting = self._snapshot.pictures.get((frame.header.detector, "reduced"))
-        binned = waiting.coarse if waiting and waiting.expected and waiting.header == frame.header else None
+        shelf = self._snapshot.history.shelves.get((frame.header.detector, "reduced"), ())
+        twin = next((one for one in reversed(shelf) if one.expected and one.header == frame.header), None)
+        binned = twin.coarse if twin else None
         return from_frame(frame, self._next_number(1), heard_s, published_s, self._display_pixels, binned)
 
     def _picture_of_binned(self, binned: Binned) -> Picture:
@@ -186,11 +207,17 @@ class Feed:
                 self._counters["too_many_detectors"] += 1
                 self._replace()
                 return False
-            history, sacrificed = history.added(new, self._budget)
+            history, sacrificed = history.added(new, self._budget, self._arriving)
             self._counters.update(sacrificed)
             self._counters[_kind(new[0])] += 1
             self._replace(history=history, pictures=MappingProxyType(history.latest()))
-            return twin is None
+        self._give_back(len(known))
+        return twin is None
+
+    def _give_back(self, detectors: int) -> None:
+        """Keep what the process takes below the budget: what was freed of the heap stays with it else."""
+        if resident_bytes() > self._budget.limit(detectors):
+            trim_heap()
 
     def _count(self, more: Mapping[str, int]) -> None:
         with self._lock:

@@ -13,6 +13,7 @@ from dashboards.settings import Budget, ViewName
 
 Key = tuple[str, ViewName]
 Shelves = Mapping[Key, tuple[Picture, ...]]
+MOST_CURRENT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +61,11 @@ class History:
         """Bytes that all pictures take."""
         return sum(picture.nbytes for picture in self._all())
 
-    def added(self, new: list[Picture], budget: Budget) -> tuple["History", Counter[str]]:
+    def added(self, new: list[Picture], budget: Budget, arriving_bytes: int) -> tuple["History", Counter[str]]:
         """Return the history with pictures added and what had to go for them, by counter.
 
-        One with the number of a picture that is there takes its place.
+        One with the number of a picture that is there takes its place; `arriving_bytes` is what the largest message
+        takes besides, before it is a picture.
 
         In this order, until the rest fits: the full pixels of past frames, past pictures, the full pixels of
         the newest frames, the new pictures themselves; of each the oldest first.
@@ -74,7 +76,8 @@ class History:
             place = next((at for at, one in enumerate(shelf) if one.number == picture.number), len(shelf))
             shelf[place : place + 1] = [picture]
             del shelf[: -budget.most(picture.view)]
-        counters = _fit(shelves, new, budget.limit_bytes)
+        detectors = {shelf[-1].header.detector for shelf in shelves.values() if shelf}
+        counters = _fit(shelves, new, budget.room(len(detectors), arriving_bytes))
         kept = {key: tuple(shelf) for key, shelf in shelves.items() if shelf}
         return History(MappingProxyType(kept)), counters
 
@@ -84,10 +87,9 @@ def _fit(shelves: dict[Key, list[Picture]], new: list[Picture], limit: int) -> C
     total = sum(picture.nbytes for shelf in shelves.values() for picture in shelf)
     if total <= limit:
         return counters
-    by_age = sorted(
-        ((picture.number, key) for key, shelf in shelves.items() for picture in shelf[:-1]), key=lambda item: item[0]
-    )
-    newest = sorted(((shelf[-1].number, key) for key, shelf in shelves.items() if shelf), key=lambda item: item[0])
+    shown = {key: len(shelf) - _current(shelf) for key, shelf in shelves.items()}
+    by_age = sorted((one.number, key) for key, shelf in shelves.items() for one in shelf[: shown[key]])
+    newest = sorted((one.number, key) for key, shelf in shelves.items() for one in shelf[shown[key] :])
     added = {picture.number for picture in new}
     rounds = ((by_age, _thin), (by_age, _drop), (newest, _thin), ([item for item in newest if item[0] in added], _drop))
     for stage, (items, sacrifice) in enumerate(rounds):
@@ -99,6 +101,15 @@ def _fit(shelves: dict[Key, list[Picture]], new: list[Picture], limit: int) -> C
             name = {0: "past_frames_thinned", 1: "past_pictures_dropped", 2: "frames_thinned", 3: "pictures_too_large"}
             counters[name[stage]] += freed > 0
     return counters
+
+
+def _current(shelf: list[Picture]) -> int:
+    """Return how many of a shelf are shown now.
+
+    The newest, and while its pixels are on their way the last one that has its own.
+    """
+    back = (number for number, picture in enumerate(reversed(shelf[-MOST_CURRENT:]), 1) if not picture.expected)
+    return next(back, min(len(shelf), 1))
 
 
 def _thin(shelf: list[Picture], number: int) -> int:

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
@@ -22,10 +22,10 @@ from dashboards.desk import Desk
 from dashboards.feed import Feed, Snapshot
 from dashboards.panels import state
 from dashboards.panels.strip import shelf_of, strip
-from dashboards.picture import MIB, Level, Picture, sliced
-from dashboards.saving import Samp, as_fits, file_name
+from dashboards.picture import Level, Picture, sliced
+from dashboards.saving import Samp, file_name, write_fits
 from dashboards.scene import Layout, Moment, Scene, build
-from dashboards.settings import DashboardSettings
+from dashboards.settings import MIB, DashboardSettings
 from streams.messages import FrameHeader
 from streams.optics import Optics
 
@@ -228,12 +228,13 @@ class Hub:
             return {"ok": False, "why": "that frame is not kept any more"}
         return await asyncio.get_running_loop().run_in_executor(self._aside, self._samp.send, picture)
 
-    async def fits(self, session: str, number: int) -> tuple[str, bytes] | None:
-        """Return name and content of a picture as a FITS file; None if it is not kept."""
+    async def write_fits(self, session: str, number: int, file: BinaryIO) -> str | None:
+        """Write a picture as a FITS file and return its name; None if it is not kept."""
         picture = self.feed.latest().history.numbered(number) if session == self.session else None
         if picture is None:
             return None
-        return file_name(picture), await asyncio.get_running_loop().run_in_executor(self._aside, as_fits, picture)
+        await asyncio.get_running_loop().run_in_executor(self._aside, write_fits, picture, file)
+        return file_name(picture)
 
     def close(self) -> None:
         """Close every page's connection and end the threads."""

@@ -2,12 +2,13 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dashboards.limits import FloatImage
 from dashboards.picture import Level, Picture
-from dashboards.render import FloatImage
 from dashboards.scene import Tile
 from streams.dq import Dq
 
@@ -83,7 +84,7 @@ def _like(picture: Picture, level: Level) -> Level | None:
     )
 
 
-def _cut(plane: NDArray | None, part: tuple[slice, slice]) -> NDArray | None:  # type: ignore[type-arg]
+def _cut(plane: Any, part: tuple[slice, slice]) -> Any:
     return None if plane is None else plane[part]
 
 

@@ -7,12 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dashboards.cubes import CUBE_SUFFIX, Collapse, collapsed
-from dashboards.render import FloatImage, bin_mean
+from dashboards.flags import Flags
+from dashboards.frames import KeptFrame
+from dashboards.limits import FloatImage
+from dashboards.render import bin_mean
 from dashboards.settings import ViewName
 from streams.dq import Dq
-from streams.messages import Binned, Cube, CubeHeader, Frame, FrameHeader, Preview, PreviewHeader, White, WhiteHeader
-
-MIB = 1 << 20
+from streams.messages import Binned, Cube, CubeHeader, FrameHeader, Preview, PreviewHeader, White, WhiteHeader
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,7 +24,7 @@ class Level:
     data: FloatImage
     """float32, (y, x); NaN where there is no value."""
     err: FloatImage | None = None
-    dq: NDArray[np.uint32] | None = None
+    dq: Flags | NDArray[np.uint32] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,16 +101,19 @@ class Picture:
     def same_frame(self, other: "Picture") -> bool:
         """Tell whether both show the same issue of the same frame, or of the same cube."""
         if isinstance(self.header, FrameHeader):
-            return _issue(self) == _issue(other)
+            return other.shows(self.header)
         return any(_precedes(white, cube) for white, cube in ((self.header, other.header), (other.header, self.header)))
+
+    def shows(self, frame: FrameHeader) -> bool:
+        """Tell whether it shows this issue of this frame."""
+        return isinstance(self.header, FrameHeader) and _issue(self.header) == _issue(frame)
 
     def without_full_pixels(self) -> "Picture":
         """Return itself with the coarse level alone."""
         return replace(self, levels=self.levels[-1:], cube=None)
 
 
-def _issue(picture: Picture) -> tuple[object, ...]:
-    header = picture.header
+def _issue(header: FrameHeader) -> tuple[object, ...]:
     return (header.instrument, header.detector, header.kind, header.sequence, header.exposure_id, header.published_ns)
 
 
@@ -130,12 +134,12 @@ def from_binned(binned: Binned, number: int, heard_s: float, published_s: float,
 
 
 def from_frame(
-    frame: Frame, number: int, heard_s: float, published_s: float, display_pixels: int, binned: Level | None = None
+    frame: KeptFrame, number: int, heard_s: float, published_s: float, display_pixels: int, binned: Level | None = None
 ) -> Picture:
     """Make a picture of a reduced frame: its own pixels, and a level of at most `display_pixels` a side.
 
     The coarse level leaves out DO_NOT_USE pixels; it is `binned` if that came before the frame and fits. The fine one
-    holds the message's arrays, not copies.
+    holds the frame's arrays, not copies.
     """
     shape = (frame.data.shape[0], frame.data.shape[1])
     fine = Level(1, frame.data, frame.err, frame.dq)

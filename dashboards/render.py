@@ -1,31 +1,26 @@
-"""Arithmetic of the display: binning, limits, stretch, 8-bit pixels.
+"""Arithmetic of the display: binning, smoothing, flags, 8-bit pixels.
 
 Kernels write into arrays of the caller; the functions below them check, allocate and call.
 Nothing here knows of sockets or of Bokeh.
 """
 
 import math
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from astropy.visualization import ZScaleInterval
 from numba import njit
 from numpy.typing import NDArray
 
+from dashboards.flags import Flags
+from dashboards.limits import FloatImage, stretched
 from dashboards.settings import Smoothing, Stretch
 
 BAD = 0
 """Index of a pixel without a value; 1 to 255 run from the low to the high limit."""
 LUT_SIZE = 65536
-SAMPLE_SIDE = 256
-TICKS = 5
-MOST = 1e30
-
-LOG_DEPTH = 1000.0
-ASINH_SOFTENING = 0.1
-
-FloatImage = NDArray[np.float32]
+BAND_PIXELS = 1 << 18
 
 _kernel: Any = njit(cache=True, nogil=True, error_model="numpy")
 
@@ -143,7 +138,9 @@ def _classify(dq, factor, kinds, out):  # type: ignore[no-untyped-def]
                         break
 
 
-def bin_mean(data: FloatImage, factor: int, dq: NDArray[np.uint32] | None = None, reject: int = 0) -> FloatImage:
+def bin_mean(
+    data: FloatImage, factor: int, dq: Flags | NDArray[np.uint32] | None = None, reject: int = 0
+) -> FloatImage:
     """Average squares of `factor` pixels, leaving out what has no value.
 
     Parameters
@@ -163,103 +160,22 @@ def bin_mean(data: FloatImage, factor: int, dq: NDArray[np.uint32] | None = None
     """
     out = np.empty((-(-data.shape[0] // factor), -(-data.shape[1] // factor)), np.float32)
     total, count = np.empty(data.shape[1], np.float32), np.empty(data.shape[1], np.float32)
-    if dq is not None and factor == 1:
-        _mask(data, dq, np.uint32(reject), out)
-    elif dq is None:
+    if dq is None:
         _bin_finite(data, factor, total, count, out)
-    else:
-        _bin_good(data, dq, np.uint32(reject), factor, total, count, out)
+        return out
+    for rows, binned in _bands(data.shape, factor):
+        if factor == 1:
+            _mask(data[rows], dq[rows], np.uint32(reject), out[binned])
+        else:
+            _bin_good(data[rows], dq[rows], np.uint32(reject), factor, total, count, out[binned])
     return out
 
 
-def sample(images: list[FloatImage]) -> NDArray[np.float64]:
-    """Pick finite values on a regular grid, at most 256 x 256 of each image, flat; none is beyond +-1e30.
-
-    What has grown beyond that by a mistake would leave no finite limits.
-    """
-    picked = []
-    for image in images:
-        step_y, step_x = (max(1, -(-side // SAMPLE_SIDE)) for side in image.shape)
-        values = image[step_y // 2 :: step_y, step_x // 2 :: step_x].ravel()
-        picked.append(values[np.isfinite(values)])
-    values = np.concatenate(picked) if picked else np.empty(0, np.float32)
-    return values.astype(np.float64).clip(-MOST, MOST)
-
-
-def zscale_limits(values: NDArray[np.float64], contrast: float) -> tuple[float, float]:
-    """Find display limits by the IRAF zscale rule (a line through the sorted values around the median).
-
-    Parameters
-    ----------
-    values
-        Finite sample of the image, flat.
-    contrast
-        Smaller shows a wider range; IRAF's and DS9's default is 0.25.
-    """
-    if values.size < 5:
-        return _apart(*_extremes(values))
-    low, high = ZScaleInterval(contrast=contrast).get_limits(values)
-    return _apart(float(low), float(high))
-
-
-def percentile_limits(values: NDArray[np.float64], percentile: float) -> tuple[float, float]:
-    """Find the limits that hold the central `percentile` per cent of a finite flat sample."""
-    if values.size == 0:
-        return 0.0, 1.0
-    tail = (100.0 - percentile) / 2.0
-    low, high = np.percentile(values, (tail, 100.0 - tail))
-    return _apart(float(low), float(high))
-
-
-def minmax_limits(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Find the lowest and the highest of a finite flat sample."""
-    return _apart(*_extremes(values))
-
-
-def _extremes(values: NDArray[np.float64]) -> tuple[float, float]:
-    return (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
-
-
-def _apart(low: float, high: float) -> tuple[float, float]:
-    """Give a flat image limits that differ, also in the float32 of the kernel."""
-    least = max(1e-6, 1e-5 * max(abs(low), abs(high)))
-    return (low, high) if high - low >= least else (low, low + least)
-
-
-def stretched(fraction: NDArray[np.float64], stretch: Stretch) -> NDArray[np.float64]:
-    """Map fractions of the range, 0 to 1, to brightness, 0 to 1 (the curves of DS9)."""
-    brightness: NDArray[np.float64] = fraction
-    match stretch:
-        case "sqrt":
-            brightness = np.sqrt(fraction)
-        case "log":
-            brightness = np.log1p(LOG_DEPTH * fraction) / np.log1p(LOG_DEPTH)
-        case "power":
-            brightness = np.expm1(fraction * np.log1p(LOG_DEPTH)) / LOG_DEPTH
-        case "asinh":
-            brightness = np.arcsinh(fraction / ASINH_SOFTENING) / np.arcsinh(1.0 / ASINH_SOFTENING)
-    return brightness
-
-
-def tick_values(low: float, high: float, stretch: Stretch) -> list[float]:
-    """Return the values at equal steps of brightness, for the colour bar."""
-    return _values_of(np.linspace(0.0, 1.0, TICKS), low, high, stretch)
-
-
-def _values_of(brightness: NDArray[np.float64], low: float, high: float, stretch: Stretch) -> list[float]:
-    """Return the values that have a brightness: the inverse of `stretched`."""
-    match stretch:
-        case "sqrt":
-            fraction = brightness**2
-        case "log":
-            fraction = np.expm1(brightness * np.log1p(LOG_DEPTH)) / LOG_DEPTH
-        case "power":
-            fraction = np.log1p(LOG_DEPTH * brightness) / np.log1p(LOG_DEPTH)
-        case "asinh":
-            fraction = np.sinh(brightness * np.arcsinh(1.0 / ASINH_SOFTENING)) * ASINH_SOFTENING
-        case _:
-            fraction = brightness
-    return [float(value) for value in low + fraction * (high - low)]
+def _bands(shape: tuple[int, ...], factor: int) -> Iterator[tuple[slice, slice]]:
+    """Return rows of an image and of the binned one, in turn: packed flags are unpacked for one band at a time."""
+    step = max(1, BAND_PIXELS // max(1, shape[1] * factor))
+    for first in range(0, -(-shape[0] // factor), step):
+        yield slice(first * factor, (first + step) * factor), slice(first, first + step)
 
 
 @lru_cache(maxsize=8)
@@ -317,7 +233,7 @@ def smooth(data: FloatImage, weights: NDArray[np.float32]) -> FloatImage:
     return out
 
 
-def classify(dq: NDArray[np.uint32], factor: int, kinds: tuple[int, ...]) -> NDArray[np.uint8]:
+def classify(dq: Flags | NDArray[np.uint32], factor: int, kinds: tuple[int, ...]) -> NDArray[np.uint8]:
     """Say of each square of `factor` pixels which flag is in it: the number of the first of `kinds`, from 1, or 0.
 
     Parameters
@@ -330,7 +246,8 @@ def classify(dq: NDArray[np.uint32], factor: int, kinds: tuple[int, ...]) -> NDA
         Bits of each kind, the one that is to be seen before the others first.
     """
     out = np.zeros((-(-dq.shape[0] // factor), -(-dq.shape[1] // factor)), np.uint8)
-    _classify(dq, factor, np.array(kinds, np.uint32), out)
+    for rows, binned in _bands(dq.shape, factor):
+        _classify(dq[rows], factor, np.array(kinds, np.uint32), out[binned])
     return out
 
 
@@ -346,8 +263,9 @@ def compile_kernels() -> None:
         dq.setflags(write=flags)
         for cut in (slice(None), slice(1, 3)):
             bin_mean(data[:, cut], 2)
-            bin_mean(data[:, cut], 2, dq[:, cut], 1)
-            bin_mean(data[:, cut], 1, dq[:, cut], 1)
             to_bytes(data[:, cut], 0.0, 1.0, "linear")
             smooth(data[:, cut], np.ones(3, np.float32))
-            classify(dq[:, cut], 2, (1,))
+            for held in (dq[:, cut], dq[:, cut].copy()):  # as it came, and unpacked
+                bin_mean(data[:, cut], 2, held, 1)
+                bin_mean(data[:, cut], 1, held, 1)
+                classify(held, 2, (1,))

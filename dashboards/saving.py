@@ -1,15 +1,15 @@
 """A picture as a FITS file, for the disk or for another program by SAMP."""
 
-import io
 import logging
+import math
 import re
 import tempfile
 import xmlrpc.client
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
-from astropy.io import fits
 
 from dashboards.picture import Picture
 from dashboards.samp import Hub, NoHub
@@ -19,6 +19,8 @@ from streams.messages import CubeHeader, FrameHeader
 log = logging.getLogger(__name__)
 
 LOAD = "image.load.fits"
+FITS_BLOCK = 2880
+PIECE_PIXELS = 1 << 20
 
 
 def file_name(picture: Picture) -> str:
@@ -26,34 +28,64 @@ def file_name(picture: Picture) -> str:
     return re.sub(r"[^A-Za-z0-9._+-]+", "_", f"{picture.header.exposure_id}_{picture.detector}_{picture.view}.fits")
 
 
-def as_fits(picture: Picture) -> bytes:
+def write_fits(picture: Picture, file: BinaryIO) -> None:
     """Write the finest image that is kept of a picture: DATA, ERR and DQ where there are any; a cube as a cube.
 
-    It is what the display shows, for a look in another program; the reducer's own files hold more.
+    It is what the display shows, for a look in another program; the reducer's own files hold more. It is written
+    piece by piece: a frame of 200 MB is never in memory twice.
     """
     level = picture.levels[0]
     planes: list[tuple[str, Any]] = [("DATA", level.data), ("ERR", level.err), ("DQ", level.dq)]
     if picture.cube is not None and picture.collapse is None:
         planes = [("DATA", picture.cube.data), ("ERR", picture.cube.err), ("DQ", picture.cube.dq)]
-    primary = fits.PrimaryHDU(header=_cards(picture, level.binning))
-    images = [fits.ImageHDU(np.asarray(plane), name=name) for name, plane in planes if plane is not None]
-    for image in images:
-        image.header.update(_coordinates(picture, image.data.ndim, level.binning))
-    images[0].header["BUNIT"] = "adu" if picture.units == "DN" else "electron/s"
-    content = io.BytesIO()
-    fits.HDUList([primary, *images]).writeto(content)
-    return content.getvalue()
+    unit = "adu" if picture.units == "DN" else "electron/s"
+    file.write(_primary(picture, level.binning))
+    for name, plane in planes:
+        if plane is not None:
+            cards = {"EXTNAME": name} | ({} if name == "DQ" else {"BUNIT": unit})
+            cards |= _coordinates(picture, len(plane.shape), level.binning)
+            file.write(_header_of(plane.shape, flags=name == "DQ", cards=cards))
+            _write_pixels(plane, file)
 
 
-def _cards(picture: Picture, binning: int) -> fits.Header:
+def _write_pixels(plane: Any, file: BinaryIO) -> None:
+    """Write rate or error as float32, flags as FITS has unsigned integers: less 2**31."""
+    step = max(1, PIECE_PIXELS // math.prod(plane.shape[1:]))
+    written = 0
+    for first in range(0, plane.shape[0], step):
+        part = plane[first : first + step]
+        big = (part ^ np.uint32(1 << 31)).astype(">u4") if part.dtype == np.uint32 else part.astype(">f4")
+        written += file.write(big.tobytes())
+    file.write(bytes(-written % FITS_BLOCK))
+
+
+def _header_of(shape: Sequence[int], *, flags: bool, cards: dict[str, Any]) -> bytes:
+    from astropy.io import fits  # 11 MB that a display has no use for until somebody saves something
+
+    axes = {f"NAXIS{number}": side for number, side in enumerate(reversed(shape), 1)}
+    needed = {
+        "XTENSION": "IMAGE",
+        "BITPIX": 32 if flags else -32,
+        "NAXIS": len(shape),
+        **axes,
+        "PCOUNT": 0,
+        "GCOUNT": 1,
+    }
+    scaled = {"BSCALE": 1, "BZERO": 1 << 31} if flags else {}
+    return bytes(fits.Header((needed | scaled | cards).items()).tostring(), "ascii")
+
+
+def _primary(picture: Picture, binning: int) -> bytes:
+    from astropy.io import fits
+
     header = picture.header
-    cards = fits.Header()
     facts = {"INSTRUME": header.instrument, "DETECTOR": picture.detector, "EXPID": header.exposure_id}
     facts |= {"FILTER": str(header.setup.get("FILTER", "")), "DATE-END": iso_utc(header.time_ns), "VIEW": picture.view}
+    cards = fits.Header({"SIMPLE": True, "BITPIX": 8, "NAXIS": 0, "EXTEND": True}.items())
     for name, value in facts.items():
         cards[name] = re.sub(r"[^ -~]", "?", value)[:60]
     cards["BINNING"] = (binning, "detector pixels on a side of a pixel")
-    return cards
+    return bytes(cards.tostring(), "ascii")
 
 
 def _coordinates(picture: Picture, axes: int, binning: int) -> dict[str, Any]:
@@ -87,7 +119,8 @@ class Samp:
                 for old in Path(self._folder.name).iterdir():
                     old.unlink()
                 path = Path(self._folder.name) / file_name(picture)
-                path.write_bytes(as_fits(picture))
+                with path.open("wb") as file:
+                    write_fits(picture, file)
                 hub.tell_all(LOAD, {"url": path.as_uri(), "name": path.name})
                 return {"ok": True, "to_whom": ", ".join(names)}
         except NoHub:

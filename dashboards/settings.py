@@ -6,8 +6,14 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from streams.endpoints import StreamsSettings
+from streams.errors import SettingsError
 from streams.optics import Optics, OpticsSettings
 from streams.telemetry_settings import TelemetrySettings
+
+MIB = 1 << 20
+WORKING_BYTES = 40 * MIB
+"""What rendering, measuring and sending take for a moment, and what ZeroMQ holds."""
+LEAST_BYTES = 16 * MIB
 
 Positive = Annotated[int, Meta(gt=0)]
 Limits = Literal["zscale", "percentile", "minmax", "manual"]
@@ -21,10 +27,23 @@ class Budget:
     """How much of the past is kept."""
 
     limit_bytes: int
+    """What the process may take with one detector."""
     frames: int
     """Most reduced frames of one detector."""
     reads: int
     """Most raw reads, and most ramps in progress, of one detector."""
+    more_bytes: int = 0
+    """What each further detector adds to the limit."""
+    taken_bytes: int = 0
+    """What is not there for pictures."""
+
+    def limit(self, detectors: int) -> int:
+        """Return what the process may take."""
+        return self.limit_bytes + max(0, detectors - 1) * self.more_bytes
+
+    def room(self, detectors: int, arriving_bytes: int) -> int:
+        """Return what pictures may take while another message arrives."""
+        return max(0, self.limit(detectors) - self.taken_bytes - arriving_bytes)
 
     def most(self, view: ViewName) -> int:
         """Return how many pictures of a view are kept of one detector."""
@@ -46,6 +65,7 @@ class DashboardSettings(Struct, frozen=True, forbid_unknown_fields=True):
     port: Annotated[int, Meta(ge=0, le=65535)]
     allow_origins: list[str]
     memory_mb: Positive
+    memory_more_mb: Annotated[int, Meta(ge=0)]
     history_frames: Annotated[int, Meta(ge=1, le=10_000)]
     history_reads: Annotated[int, Meta(ge=1, le=1000)]
     cache_mb: Positive
@@ -69,10 +89,20 @@ class DashboardSettings(Struct, frozen=True, forbid_unknown_fields=True):
     alarms: str
     target: TargetSettings
 
-    @property
-    def budget(self) -> Budget:
-        """What is kept of the past."""
-        return Budget(self.memory_mb * (1 << 20), self.history_frames, self.history_reads)
+    def budget(self, own_bytes: int) -> Budget:
+        """Return what is kept of the past by a process that takes `own_bytes` before the first message.
+
+        Raises
+        ------
+        SettingsError
+            If `memory_mb` leaves nothing for pictures.
+        """
+        taken = own_bytes + self.cache_mb * MIB + WORKING_BYTES
+        limit = self.memory_mb * MIB
+        if limit < taken + LEAST_BYTES:
+            least = -(-(taken + LEAST_BYTES) // MIB)
+            raise SettingsError(f"dashboard.memory_mb = {self.memory_mb}: the display needs {least} before any image")
+        return Budget(limit, self.history_frames, self.history_reads, self.memory_more_mb * MIB, taken)
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):

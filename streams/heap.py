@@ -25,3 +25,11 @@ def keep_heap() -> bool:
         return False
     settings = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _NEVER), (_ARENA_MAX, 1))
     return all(mallopt(parameter, value) != 0 for parameter, value in settings)
+
+
+def trim_heap() -> None:
+    """Give back what is kept and not in use, where there is such a call (glibc)."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (AttributeError, OSError):
+        return

@@ -77,14 +77,15 @@ def decode(parts: Sequence[Any]) -> Message:
     buffers = [memoryview(getattr(part, "buffer", part)).cast("B") for part in parts]
     if len(buffers) < 2 or len(buffers) % 2:
         raise WireError("parts", f"a message is pairs of parts, found {len(buffers)} parts")
-    header = _decode_header(buffers[0], buffers[1])
+    header = decode_header(buffers[0], buffers[1])
     message_type = MESSAGE_TYPES[header.kind]
     wanted, ndim = message_type.DTYPES, getattr(message_type, "NDIM", 2)
     if len(buffers) != 2 + 2 * len(wanted):
         raise WireError("parts", f"{header.source} needs {2 + 2 * len(wanted)} parts, found {len(buffers)}")
     arrays = {}
     for (path, dtypes), index in zip(wanted.items(), range(2, len(buffers), 2), strict=True):
-        arrays[path] = _decode_array(header.source, path, dtypes, ndim, buffers[index], buffers[index + 1])
+        form = array_form(header.source, path, dtypes, ndim, buffers[index], len(buffers[index + 1]))
+        arrays[path] = pixel_view(buffers[index + 1], *form)
     if len({array.shape for array in arrays.values()}) > 1:
         raise WireError("array", f"arrays of {header.source} differ in shape")
     return message_type(header, **arrays)  # type: ignore[arg-type]
@@ -142,7 +143,14 @@ def _refuse_non_finite(values: dict[str, Any] | list[Any], where: str) -> None:
             _refuse_non_finite(value, where if name is None else f"{where}.{name}")
 
 
-def _decode_header(first: memoryview, second: memoryview) -> Header:
+def decode_header(first: memoryview, second: memoryview) -> Header:
+    """Turn the first pair of a message into its header.
+
+    Raises
+    ------
+    WireError
+        As `decode`.
+    """
     part = _unpack(first, MAX_PART_HEADER_BYTES, "the first part")
     metadata = part.get("metadata")
     if part.get("content") != "msgpack" or not isinstance(metadata, dict):
@@ -165,9 +173,16 @@ def _decode_header(first: memoryview, second: memoryview) -> Header:
     return header
 
 
-def _decode_array(
-    source: str, path: str, dtypes: tuple[str, ...], ndim: int, first: memoryview, pixels: memoryview
-) -> NDArray[Any]:
+def array_form(
+    source: str, path: str, dtypes: tuple[str, ...], ndim: int, first: memoryview, nbytes: int
+) -> tuple[str, list[int]]:
+    """Return dtype and shape of an array from the part before it; `nbytes` is what the array's own part has.
+
+    Raises
+    ------
+    WireError
+        As `decode`.
+    """
     part = _unpack(first, MAX_PART_HEADER_BYTES, f"the header of {path}")
     if part.get("content") != "array" or part.get("source") != source or part.get("path") != path:
         raise WireError("header", f"expected array {path} of {source}, found {part}")
@@ -180,9 +195,9 @@ def _decode_array(
     if not isinstance(shape, list) or not fits:
         raise WireError("array", f"{path} of {source} has shape {shape!r}, needs {AXES[ndim]} of 1 to {MAX_SIDE}")
     expected = math.prod(shape) * np.dtype(dtype).itemsize
-    if len(pixels) != expected:
-        raise WireError("array", f"{path} of {source}: {shape} {dtype} needs {expected} bytes, found {len(pixels)}")
-    return pixel_view(pixels, dtype, shape)
+    if nbytes != expected:
+        raise WireError("array", f"{path} of {source}: {shape} {dtype} needs {expected} bytes, found {nbytes}")
+    return dtype, shape
 
 
 def pixel_view(pixels: memoryview, dtype: str, shape: Sequence[int]) -> NDArray[Any]:

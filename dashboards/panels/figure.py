@@ -20,8 +20,9 @@ from bokeh.models import (
 )
 from bokeh.plotting import figure
 
+from dashboards.limits import TICKS
 from dashboards.marks import COLOURS
-from dashboards.render import BAD, TICKS
+from dashboards.render import BAD
 from dashboards.settings import DashboardSettings
 
 LEVELS = 256

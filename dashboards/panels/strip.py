@@ -6,8 +6,9 @@ from typing import Any
 from PIL import Image
 
 from dashboards.feed import Snapshot
+from dashboards.limits import sample, zscale_limits
 from dashboards.picture import Picture
-from dashboards.render import bin_mean, sample, to_bytes, zscale_limits
+from dashboards.render import bin_mean, to_bytes
 from dashboards.scene import MOSAIC, Scene
 from streams.clock import iso_utc
 from streams.messages import PreviewHeader

@@ -142,7 +142,7 @@ def test_a_page_that_looks_at_some_wavelengths_stays_with_the_last_cube(cube):
 
 def test_past_cubes_lose_their_voxels_when_memory_is_short():
     cubes = [make_cube("IFS", number, bins=200, field=(40, 40)) for number in range(4)]  # 3.7 MiB each
-    feed = Feed(SystemClock(), Budget(9 << 20, 5, 5), 128)
+    feed = Feed(SystemClock(), Budget(13 << 20, 5, 5), 128)  # one may be arriving
     for made in cubes:
         feed.take(made)
     shelf = feed.latest().history.shelves["IFS-cube", "reduced"]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dashboards.feed import MAX_DETECTORS, Feed
+from dashboards.frames import FrameSource
 from dashboards.settings import Budget
 from streams.clock import SystemClock
 from streams.messages import Observe, ObserveHeader
@@ -24,10 +25,15 @@ def publisher():
 
 @pytest.fixture
 def sources(publisher):
-    made = [ZmqSource(endpoint, pattern="sub", bind=False, high_water=200) for endpoint in publisher.endpoints.values()]
+    made = {
+        "frames": FrameSource(publisher.endpoints["frames"]),
+        "previews": ZmqSource(publisher.endpoints["previews"], pattern="sub", bind=False, high_water=200),
+    }
+    while not publisher.sockets["frames"].poll(0):
+        made["frames"].receive(0.02)
     publisher.wait_for_subscribers()
-    yield dict(zip(publisher.endpoints, made, strict=True))
-    for source in made:
+    yield made
+    for source in made.values():
         source.close()
 
 

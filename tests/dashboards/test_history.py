@@ -39,7 +39,7 @@ def test_frames_and_reads_are_kept_up_to_their_numbers():
 
 
 def test_past_frames_lose_their_pixels_before_the_newest_does():
-    snapshot = fed([frame(n, side=512) for n in range(4)], megabytes=7)  # 3 MiB each
+    snapshot = fed([frame(n, side=512) for n in range(4)], megabytes=7)  # 2.25 MiB each, and one arriving
     assert sequences(snapshot) == [0, 1, 2, 3]
     assert [picture.levels[0].binning for picture in snapshot.history.shelves[IMG1]] == [8, 8, 1, 1]
     assert snapshot.counters["past_frames_thinned"] == 2
@@ -48,7 +48,7 @@ def test_past_frames_lose_their_pixels_before_the_newest_does():
 
 def test_past_pictures_go_before_the_newest_loses_its_pixels():
     reads = [make_preview("IMG2", n, rate=np.zeros((256, 256)), binning=1) for n in range(8)]  # 512 KiB a read
-    snapshot = fed([frame(0, side=512), *reads], megabytes=5)
+    snapshot = fed([frame(0, side=512), *reads], megabytes=7)
     assert snapshot.pictures[IMG1].levels[0].binning == 1
     assert sequences(snapshot, ("IMG2", "raw"))[-1] == 7
     assert snapshot.counters["past_pictures_dropped"] > 0

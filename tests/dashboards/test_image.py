@@ -98,7 +98,7 @@ def run(test: Callable[[Bench], Awaitable[None]], **changes: Any) -> None:
 async def bench(**changes: Any):
     loaded = load(None, Settings)
     settings = msgspec.structs.replace(loaded.dashboard, tick_s=0.005, **changes)
-    feed = Feed(SystemClock(), settings.budget, settings.display_pixels)
+    feed = Feed(SystemClock(), settings.budget(0), settings.display_pixels)
     desk = made_desk(loaded, SystemClock())
     dashboard = Dashboard(feed, settings, loaded.instrument_optics, desk, port=0)
     dashboard.start()

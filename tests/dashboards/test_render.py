@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from dashboards import render
+from dashboards import limits, render
 
 RNG_SEED = 20260
 
@@ -62,26 +62,26 @@ def test_a_cut_out_that_is_read_only_is_binned_alike():
 
 
 def test_a_sample_is_small_and_finite():
-    picked = render.sample([noisy((1000, 700)), noisy((64, 64))])
+    picked = limits.sample([noisy((1000, 700)), noisy((64, 64))])
     assert np.isfinite(picked).all()
     assert 64 * 64 - 20 <= picked.size <= 256 * 256 + 64 * 64
 
 
 def test_zscale_is_astropys():
-    values = render.sample([noisy((200, 200))])
-    assert render.zscale_limits(values, 0.25) == pytest.approx(ZScaleInterval(contrast=0.25).get_limits(values))
+    values = limits.sample([noisy((200, 200))])
+    assert limits.zscale_limits(values, 0.25) == pytest.approx(ZScaleInterval(contrast=0.25).get_limits(values))
 
 
 def test_percentile_limits_hold_the_central_part():
     values = np.arange(1001, dtype=np.float32)
-    assert render.percentile_limits(values, 99.0) == pytest.approx((5.0, 995.0))
-    assert render.percentile_limits(values, 100.0) == pytest.approx((0.0, 1000.0))
+    assert limits.percentile_limits(values, 99.0) == pytest.approx((5.0, 995.0))
+    assert limits.percentile_limits(values, 100.0) == pytest.approx((0.0, 1000.0))
 
 
 @pytest.mark.parametrize("values", [[], [7.0], [3.0] * 100, [0.0] * 100])
 def test_limits_of_an_empty_or_flat_image_differ(values):
     sample = np.array(values, np.float32)
-    for low, high in (render.zscale_limits(sample, 0.25), render.percentile_limits(sample, 99.5)):
+    for low, high in (limits.zscale_limits(sample, 0.25), limits.percentile_limits(sample, 99.5)):
         assert np.float32(low) < np.float32(high)
 
 
@@ -112,18 +112,18 @@ def test_only_a_nan_is_painted_bad(data, low, width):
 
 @pytest.mark.parametrize("stretch", ["linear", "sqrt", "log", "asinh"])
 def test_colour_bar_ticks_undo_the_stretch(stretch):
-    ticks = np.array(render.tick_values(-3.0, 12.0, stretch))
-    brightness = render.stretched((ticks + 3.0) / 15.0, stretch)
-    np.testing.assert_allclose(brightness, np.linspace(0, 1, render.TICKS), atol=1e-12)
+    ticks = np.array(limits.tick_values(-3.0, 12.0, stretch))
+    brightness = limits.stretched((ticks + 3.0) / 15.0, stretch)
+    np.testing.assert_allclose(brightness, np.linspace(0, 1, limits.TICKS), atol=1e-12)
 
 
 def test_values_at_the_end_of_the_range_have_finite_limits():
     data = np.full((64, 64), np.float32(3e38))
     data[::2] *= -1
-    values = render.sample([data])
+    values = limits.sample([data])
     for low, high in (
-        render.zscale_limits(values, 0.25), render.percentile_limits(values, 99.5), render.minmax_limits(values)
+        limits.zscale_limits(values, 0.25), limits.percentile_limits(values, 99.5), limits.minmax_limits(values)
     ):  # fmt: skip
         assert low < high
-        assert np.isfinite(render.tick_values(low, high, "asinh")).all()
+        assert np.isfinite(limits.tick_values(low, high, "asinh")).all()
         assert set(np.unique(render.to_bytes(data, low, high, "linear"))) == {1, 255}

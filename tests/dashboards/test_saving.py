@@ -10,7 +10,7 @@ import pytest
 from astropy.io import fits
 
 from dashboards.feed import Feed
-from dashboards.saving import Samp, as_fits, file_name
+from dashboards.saving import Samp, file_name, write_fits
 from dashboards.settings import Budget
 from streams.clock import SystemClock
 from tests.quicklook import make_cube, make_frame, make_preview
@@ -28,11 +28,18 @@ def picture_of(message, view="reduced"):
     return next(picture for (_, name), picture in feed.latest().pictures.items() if name == view)
 
 
+def saved(picture):
+    file = io.BytesIO()
+    write_fits(picture, file)
+    file.seek(0)
+    return file
+
+
 def test_a_frame_is_saved_with_its_errors_flags_and_coordinates():
     frame = make_frame("IMG1", 4, side=64, wcs=WCS, exposure_id='2026B/ü"x')
     picture = picture_of(frame)
     assert file_name(picture) == "2026B_x_IMG1_reduced.fits" or "/" not in file_name(picture)
-    with fits.open(io.BytesIO(as_fits(picture))) as hdul:
+    with fits.open(saved(picture)) as hdul:
         hdul.verify("exception")
         for name, plane in (("DATA", frame.data), ("ERR", frame.err), ("DQ", frame.dq)):
             np.testing.assert_array_equal(hdul[name].data, plane)
@@ -42,11 +49,11 @@ def test_a_frame_is_saved_with_its_errors_flags_and_coordinates():
 
 def test_a_preview_is_saved_binned_and_a_cube_as_a_cube():
     preview = make_preview("IMG1", 4, side=64, binning=4)
-    with fits.open(io.BytesIO(as_fits(picture_of(preview, "ramp")))) as hdul:
+    with fits.open(saved(picture_of(preview, "ramp"))) as hdul:
         assert hdul[0].header["BINNING"] == 4
         assert [hdu.name for hdu in hdul] == ["PRIMARY", "DATA"]
     cube = make_cube("IFS", 1, bins=9, field=(4, 5))
-    with fits.open(io.BytesIO(as_fits(picture_of(cube)))) as hdul:
+    with fits.open(saved(picture_of(cube))) as hdul:
         np.testing.assert_array_equal(hdul["DATA"].data, cube.data)
         assert hdul["DATA"].header["CRVAL3"] == pytest.approx(1.98)
 
