@@ -53,6 +53,10 @@ class Flags:
             flags[...] = self._table[codes]
         return flags
 
+    def cut(self, part: tuple[slice, slice]) -> "Flags":
+        """Return a part of it without unpacking."""
+        return Flags(self._codes[part], self._table)
+
     @property
     def shape(self) -> tuple[int, ...]:
         """(y, x)."""

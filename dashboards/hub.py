@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import msgspec
 
@@ -29,10 +29,6 @@ from dashboards.settings import MIB, DashboardSettings
 from streams.messages import FrameHeader
 from streams.optics import Optics
 
-if TYPE_CHECKING:
-    from dashboards.image import Viewer
-
-
 MOST_SLICES = 24
 LONGEST_WAIT_S = 3.0
 """How long a page that needs a frame's own pixels stays with the frame before when only its binned image has come."""
@@ -43,6 +39,16 @@ def measures_key(scene: Scene, other: Scene | None, wish: Wish, tools: Tools) ->
     look = (wish.limits, wish.percentile, wish.low, wish.high, wish.stretch) if tools.histogram else ()
     area = wish.region if tools.contours or tools.histogram else None
     return ("measures", identity(scene), identity(other) if other else None, tools, look, area)
+
+
+class Page(Protocol):
+    """A connected page, as the hub sees it."""
+
+    def advance(self) -> None:
+        """Send what is new, as soon as the page is ready for it."""
+
+    def close(self) -> None:
+        """End the connection."""
 
 
 class Cache:
@@ -112,7 +118,7 @@ class Hub:
         self.optics = optics
         self.build_id = build_id
         self.layout = Layout(tuple(tuple(row) for row in settings.mosaic), settings.mosaic_gap)
-        self.viewers: set[Viewer] = set()
+        self.viewers: set[Page] = set()
         self.cache = Cache(settings.cache_mb * MIB)
         self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="render")
         self.session = secrets.token_hex(4)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dashboards.flags import Flags
 from dashboards.limits import FloatImage
 from dashboards.picture import Level, Picture
 from dashboards.scene import Tile
@@ -25,13 +26,13 @@ class Patch:
     binning: int
     data: FloatImage
     err: FloatImage | None
-    dq: NDArray[np.uint32] | None
+    dq: Flags | NDArray[np.uint32] | None
 
     @property
     def good(self) -> NDArray[np.bool_]:
         """Which pixels may be measured: finite, and not DO_NOT_USE."""
         finite = np.isfinite(self.data)
-        return finite if self.dq is None else finite & (self.dq & np.uint32(Dq.DO_NOT_USE) == 0)
+        return finite if self.dq is None else finite & (self.dq[:] & np.uint32(Dq.DO_NOT_USE) == 0)
 
     def pixel_of(self, x: float, y: float) -> tuple[float, float]:
         """Turn detector coordinates into those of the patch."""
@@ -50,14 +51,15 @@ class Patch:
         return self.x0 + column * self.binning + middle, self.y0 + row * self.binning + middle
 
 
-def patch_of(tile: Tile, x0: float, x1: float, y0: float, y1: float) -> Patch | None:
+def patch_of(tile: Tile, x0: float, x1: float, y0: float, y1: float, most: int | None = None) -> Patch | None:
     """Cut the pixels that the rectangle between two corners touches, in detector pixels; None where there is nothing.
 
-    Where the tile shows a difference, it is the difference; the errors add in squares, the flags by OR.
+    Where the tile shows a difference, it is the difference; the errors add in squares, the flags by OR. Of more than
+    `most` detector pixels it is the binned image.
     """
     if tile.picture is None:
         return None
-    level = tile.picture.levels[0]
+    level = tile.picture.levels[0 if most is None or abs((x1 - x0) * (y1 - y0)) <= most else -1]
     other = None if tile.against is None else _like(tile.against, level)
     if tile.against is not None and other is None:
         level, other = tile.picture.coarse, tile.against.coarse
@@ -73,7 +75,7 @@ def patch_of(tile: Tile, x0: float, x1: float, y0: float, y1: float) -> Patch | 
     if other is not None:
         data = data - other.data[part]
         err = None if err is None or other.err is None else np.hypot(err, other.err[part])
-        dq = None if dq is None or other.dq is None else dq | other.dq[part]
+        dq = None if dq is None or other.dq is None else dq[:] | other.dq[part]
     return Patch(columns.start * pitch, rows.start * pitch, pitch, data, err, dq)
 
 
@@ -85,6 +87,8 @@ def _like(picture: Picture, level: Level) -> Level | None:
 
 
 def _cut(plane: Any, part: tuple[slice, slice]) -> Any:
+    if isinstance(plane, Flags):
+        return plane.cut(part)  # the rectangle around a long diagonal is large, and few of its flags are asked for
     return None if plane is None else plane[part]
 
 

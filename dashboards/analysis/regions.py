@@ -10,6 +10,9 @@ from dashboards.patch import Patch, patch_of
 from dashboards.scene import Scene
 from streams.optics import Optics
 
+MOST_PIXELS = 1 << 21
+"""A region of more is measured on the binned image, and says so: numbers of a whole detector would take half a GB."""
+
 
 def region(scene: Scene, box: Box, optics: Optics) -> dict[str, Any]:
     """Measure the pixels that a rectangle touches, or whose middles a circle holds, on the detector under its middle.
@@ -18,14 +21,14 @@ def region(scene: Scene, box: Box, optics: Optics) -> dict[str, Any]:
     -------
     `pixels` used and `excluded` (bad ones); `sum` with its `error`, `area_arcsec2`, `surface_brightness` (sum over
     area), `mean`, `median`, `min`, `max`, `variance` and `std` (n - 1). Of a binned image each bin counts as the
-    binning squared in `sum` and area.
+    binning squared in `sum` and area; `binning` says which it is.
     """
     tile = scene.tile_at((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2)
     if tile is None or tile.picture is None:
         return {"why": "no image under the region"}
     x0, x1 = sorted((box.x0 - tile.x0, box.x1 - tile.x0))
     y0, y1 = sorted((box.y0 - tile.y0, box.y1 - tile.y0))
-    patch = patch_of(tile, x0, x1, y0, y1)
+    patch = patch_of(tile, x0, x1, y0, y1, MOST_PIXELS)
     if patch is None:
         return {"why": "no pixel in the region"}
     held = inside(patch, box.shape, x0, x1, y0, y1)

@@ -42,6 +42,8 @@ def _problems(snapshot: Snapshot) -> list[str]:
         told.insert(
             0, f"{other} messages are of another version than this display understands; update the older of the two"
         )
+    if snapshot.counters.get("frames_thinned", 0) or snapshot.counters.get("pictures_too_large", 0):
+        told.append("this display has too little memory for all pixels of the newest frames: raise dashboard.memory_mb")
     return told
 
 

@@ -96,3 +96,16 @@ def test_pages_that_need_full_pixels_keep_the_frame_that_has_them():
     assert fed([first, make_binned(second), second]).history.whole(IMG1, heard_s).header.sequence == 2
     assert fed([make_binned(second)]).history.whole(IMG1, heard_s).header.sequence == 2  # there is no other
     assert history.whole(("IMG9", "reduced"), heard_s) is None
+
+
+def test_while_the_newest_waits_for_its_pixels_the_last_that_has_them_keeps_them():
+    frames = [frame(n, side=512) for n in range(4)]  # 2.25 MiB each, and one arriving
+    snapshot = fed([*frames[:3], make_binned(frames[3])], megabytes=5)
+    assert [len(picture.levels) for picture in snapshot.history.shelves[IMG1]] == [1, 1, 2, 1]
+
+
+def test_each_detector_adds_to_the_budget():
+    budget = Budget(100, 10, 10, more_bytes=30, taken_bytes=20)
+    assert [budget.room(detectors, 40) for detectors in (0, 1, 5)] == [40, 40, 160]
+    assert budget.room(1, 90) == 0
+    assert budget.limit(5) == 220

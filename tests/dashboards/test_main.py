@@ -1,5 +1,6 @@
 """The process: its address, its errors, its end."""
 
+import re
 import signal
 import socket
 import subprocess
@@ -28,6 +29,15 @@ def test_a_misspelt_key_is_named_with_the_right_one(tmp_path, capsys):
     assert error.count("\n") == 1
     assert f"{path}:2" in error
     assert "stretch" in error
+
+
+def test_too_little_memory_is_said_with_what_it_takes(tmp_path, capsys):
+    path = tmp_path / "mine.toml"
+    path.write_text("[dashboard]\nmemory_mb = 100\n")
+    assert main(["--config", str(path), "--port", "0"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert re.search(r"dashboard.memory_mb = 100: the display needs \d{3} before any image", error)
 
 
 def test_a_port_in_use_is_said_in_one_line(capsys):

@@ -109,3 +109,9 @@ def test_the_cursor_finds_nothing_where_nothing_is(feed):
     scene = build(feed.latest(), LAYOUT, "IMG1", "ramp")
     assert "value" not in probe(scene, 34, 34)
     assert "value" not in probe(build(feed.latest(), LAYOUT, "IMG1", "reduced"), 3, 3)
+
+
+def test_too_little_memory_for_the_newest_frame_is_a_problem():
+    small = Feed(FakeClock(), Budget(5 << 20, 10, 10), 64)
+    small.take(make_frame("IMG1", side=1024))
+    assert "dashboard.memory_mb" in state(small.latest(), LAYOUT, 0)["problems"][0]

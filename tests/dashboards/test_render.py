@@ -67,6 +67,14 @@ def test_a_sample_is_small_and_finite():
     assert 64 * 64 - 20 <= picked.size <= 256 * 256 + 64 * 64
 
 
+@given(st.integers(0, 2**32 - 1), st.integers(5, 4000), st.floats(0, 1), st.floats(0.05, 1))
+def test_zscale_is_astropys_whatever_the_image(seed, count, outliers, contrast):
+    rng = np.random.default_rng(seed)
+    values = np.where(rng.random(count) < outliers, rng.uniform(-1e4, 1e4, count), rng.normal(30, 5, count))
+    expected = ZScaleInterval(contrast=contrast).get_limits(values)
+    assert limits.zscale_limits(values, contrast) == pytest.approx(expected, rel=1e-6, abs=1e-4)
+
+
 def test_zscale_is_astropys():
     values = limits.sample([noisy((200, 200))])
     assert limits.zscale_limits(values, 0.25) == pytest.approx(ZScaleInterval(contrast=0.25).get_limits(values))

@@ -37,3 +37,24 @@ def page_faults(*arguments: str) -> int:
 def test_large_buffers_of_any_thread_are_not_mapped_anew(mib: int) -> None:
     size = str(mib << 20)
     assert page_faults(size, "keep") < page_faults(size) / 10
+
+
+TRIM = """
+from pathlib import Path
+from streams.heap import keep_heap, trim_heap
+assert keep_heap()
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+first = bytearray(200 << 20)
+last = bytearray(1 << 16)
+del first
+kept = resident()
+trim_heap()
+print(kept - resident())
+"""
+
+
+def test_what_is_kept_can_be_given_back() -> None:
+    command = [sys.executable, "-c", TRIM]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 150 << 20

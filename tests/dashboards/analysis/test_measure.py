@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboards.analysis import Box, Line, Place, Tools, measure
+from dashboards.analysis import Box, Line, Place, Tools, measure, regions
 from dashboards.compose import Wish
 from dashboards.feed import Feed
 from dashboards.scene import MOSAIC, Layout, Moment, build
@@ -198,6 +198,17 @@ def test_contours_ring_a_star_at_its_level():
         lines = zip(contours["xs"], contours["ys"], strict=True)
         reached = [np.hypot(np.array(x) - 80, np.array(y) - 120) for x, y in lines]
         assert any(np.allclose(ring, radius, atol=1.0) for ring in reached)
+
+
+def test_a_region_of_more_pixels_than_are_taken_at_once_is_measured_binned_and_says_so(monkeypatch):
+    frame = noisy(bad=0)
+    feed = feed_of(frame)
+    box = Tools(region=Box(shape="rectangle", x0=-0.4, x1=198.9, y0=-0.4, y1=198.9))
+    assert ask(feed, box)["region"]["binning"] == 1
+    monkeypatch.setattr(regions, "MOST_PIXELS", 10_000)
+    found = ask(feed, box)["region"]
+    assert found["binning"] == 2
+    assert found["sum"] == pytest.approx(float(np.nansum(frame.data, dtype=float)), rel=1e-3)
 
 
 def test_a_surface_is_the_region_made_coarse():
