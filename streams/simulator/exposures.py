@@ -9,13 +9,9 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from streams.clock import NS
 from streams.messages import Message, Observe, ObserveHeader, ObserveName, Read, ReadHeader
 from streams.simulator.detector import Detector
-from streams.simulator.faults import Faults
 from streams.simulator.guiding import guide_window
 from streams.simulator.scene import Scene
 from streams.simulator.settings import SCAN_STEPS, Kind, SimulatorSettings
@@ -75,7 +71,6 @@ class DetectorStream:
         self._scene = scene
         self._epoch_ns = epoch_ns
         self._on_truth = on_truth
-        self._faults = Faults(settings.faults, settings.r0_m, settings.wavefront_error_nm)
         self._events = itertools.count()
         self._reads = itertools.count()
 
@@ -106,7 +101,8 @@ class DetectorStream:
             self._detector.reset()
             reset_ns = exposure.start_ns + ramp * settings.ramp_ns + settings.frame_time_ns
             for read in range(settings.reads_per_ramp):
-                seen = self._seen(exposure.kind, reset_ns + read * settings.frame_time_ns, rate_e_per_s)
+                at_s = (reset_ns + read * settings.frame_time_ns) / NS
+                seen = self._scene.seen(self._name, exposure.kind, at_s, rate_e_per_s)
                 raw_dn, hits = self._detector.read(seen, settings.frame_time_s)
                 if self.window is not None:
                     raw_dn[self.window.slices] = 0  # read by itself, and missing here
@@ -120,13 +116,6 @@ class DetectorStream:
         if self._on_truth and recorder:
             start_ns = self._epoch_ns + exposure.start_ns
             self._on_truth(recorder.finish(exposure.id, self._name, exposure.kind, start_ns))
-
-    def _seen(self, kind: Kind, at_ns: int, usual: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the rate up to a time from the start: the usual one, unless seeing or adaptive optics are bad."""
-        optics = self._faults.optics(at_ns / NS)
-        if kind != "science" or self._name == "IFS" or optics == self._faults.usual:
-            return usual
-        return self._scene.rate(self._name, kind, optics)
 
     def _read_header(self, exposure: _Exposure, ramp: int, read: int, reset_ns: int) -> ReadHeader:
         settings = self._settings

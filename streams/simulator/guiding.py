@@ -9,14 +9,13 @@ from collections.abc import Iterator
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from streams.clock import NS
 from streams.messages import Message, Read, ReadHeader
 from streams.simulator.detector import Chip, Detector
 from streams.simulator.instrument import REFERENCE_BORDER
 from streams.simulator.scene import Scene
-from streams.simulator.settings import SimulatorSettings
+from streams.simulator.settings import Kind, SimulatorSettings
 from streams.simulator.setup import INSTRUMENT, exposure_id, setup_keys
 from streams.windows import Window
 
@@ -95,19 +94,21 @@ class WindowStream:
                 "YSIZE": window.rows,
             }
             name = f"{exposure_id(settings, self._detector, kind, number + 1)}-01"
-            rate = self._scene.rate(self._detector, kind)[window.slices]
-            yield from self._expose(name, setup, np.ascontiguousarray(rate), start_ns)
+            yield from self._expose(name, kind, setup, start_ns)
 
     def _expose(
-        self, name: str, setup: dict[str, str | int | float | bool], rate_e_per_s: NDArray[np.float32], start_ns: int
+        self, name: str, kind: Kind, setup: dict[str, str | int | float | bool], start_ns: int
     ) -> Iterator[tuple[float, Message]]:
         settings = self._settings
-        spacing_ns = settings.guide_frame_time_ns
+        spacing_ns, usual = settings.guide_frame_time_ns, self._scene.rate(self._detector, kind)
         for ramp in range(settings.guide_ramps):
             self._pixels.reset()
             reset_ns = start_ns + (ramp * (settings.reads_per_ramp + 1) + 1) * spacing_ns
             for read in range(settings.reads_per_ramp):
-                raw_dn, _ = self._pixels.read(rate_e_per_s, settings.guide_frame_time_s)
+                seen = self._scene.seen(self._detector, kind, (reset_ns + read * spacing_ns) / NS, usual)
+                raw_dn, _ = self._pixels.read(
+                    np.ascontiguousarray(seen[self._window.slices]), settings.guide_frame_time_s
+                )
                 header = ReadHeader(
                     instrument=INSTRUMENT,
                     detector=self._name,

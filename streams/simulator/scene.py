@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.simulator.detector import Chip, make_chip, make_tile
-from streams.simulator.faults import Optics
+from streams.simulator.faults import Faults, Optics
 from streams.simulator.instrument import band_um
 from streams.simulator.psf import make_psf
 from streams.simulator.settings import Kind, SimulatorSettings
@@ -32,6 +32,7 @@ class Scene:
     def __init__(self, settings: SimulatorSettings) -> None:
         self._settings = settings
         self._band_um = band_um(settings.filter)
+        self._faults = Faults(settings.faults, settings.r0_m, settings.wavefront_error_nm)
         self._psf = make_psf(self._band_um, settings.wavefront_error_nm, settings.r0_m)
         field = draw_field(settings)
         self.tile = make_tile(settings.seed, settings.size)
@@ -74,6 +75,13 @@ class Scene:
             if optics is not None and len(self._rates) < MAX_RATES:
                 self._rates[detector, kind, optics] = known
         return known
+
+    def seen(self, detector: str, kind: Kind, time_s: float, usual: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the rate at a time from the start: the `usual` one, unless seeing or adaptive optics are bad."""
+        optics = self._faults.optics(time_s)
+        if kind != "science" or detector == "IFS" or optics == self._faults.usual:
+            return usual
+        return self.rate(detector, kind, optics)
 
     def _make_rate(self, detector: str, kind: Kind, optics: Optics | None, step: int = 0) -> NDArray[np.float32]:
         chip = self.chips[detector]

@@ -7,11 +7,21 @@ from streams.clock import NS
 from streams.errors import SettingsError
 from streams.messages import Read
 from streams.simulator import Simulator
+from streams.simulator.faults import Fault, Faults
 from streams.simulator.guiding import guide_window
 from streams.windows import window_of, windows_in
 from tests.fakes import FakeClock
 from tests.simulated import simulated
 
+GAIN = 3.04
+IDEAL = {
+    "gain_e_per_dn": GAIN,
+    "nonlinearity": 0.0,
+    "drift_dn": 0.0,
+    "read_noise_e": 0.0,
+    "ktc_noise_e": 0.0,
+    "hot_fraction": 0.0,
+}
 GUIDED = {"guide_window": 64, "guide_frame_time_s": 0.1, "detectors": ["IMG1", "IFS"], "exposures": 2}
 
 
@@ -55,6 +65,32 @@ def test_it_sees_the_star_that_the_detector_sees(messages):
     bright = (rate > 500) & (rate < 20_000)
     assert bright.sum() > 5
     assert np.median(gathered[bright] / rate[bright]) == pytest.approx(1.0, abs=0.05)
+
+
+def gathered_e_per_s(ramp):
+    """Mean rate between the first and the last read of a ramp, from 0.1 s to 0.4 s after its reset."""
+    return (ramp[-1].data.astype(float) - ramp[0].data) * GAIN / 0.3
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault("seeing", 3.6, 7.2, value=0.05), Fault("shake", 3.6, 7.2, value=20.0), Fault("loop", 3.6, 7.2)]
+)
+def test_its_star_suffers_what_the_detector_s_stars_suffer(fault):
+    settings = simulated(**GUIDED, **IDEAL, faults=[fault])
+    simulator = Simulator(settings, FakeClock())
+    own = reads(list(simulator.messages()), "IMG1.W1")
+    window = guide_window(settings, simulator.scene, "IMG1")
+    usual = simulator.scene.rate("IMG1", "science")[window.slices]
+    optics = Faults([fault], settings.r0_m, settings.wavefront_error_nm).optics(5.0)
+    spoilt = simulator.scene.rate("IMG1", "science", optics)[window.slices]
+    y, x = np.unravel_index(np.argmax(usual), usual.shape)
+    star = np.s_[y - 4 : y + 5, x - 4 : x + 5]
+    before, during = gathered_e_per_s(own[:4]), gathered_e_per_s(own[28:32])
+    assert before[star].sum() == pytest.approx(usual[star].sum(), rel=0.05)
+    assert during[star].sum() == pytest.approx(spoilt[star].sum(), rel=0.05)
+    assert during[y, x] == pytest.approx(spoilt[y, x], rel=0.1)
+    assert during[y, x] < 0.8 * before[y, x]
+    assert [read.header.exposure_id[-7:] for read in own[27:29]] == ["0001-01", "0002-01"]
 
 
 def test_without_the_key_nothing_changes():
