@@ -14,7 +14,8 @@ import numpy as np
 from dashboards.picture import Picture
 from dashboards.samp import Hub, NoHub
 from streams.clock import iso_utc
-from streams.messages import CubeHeader, FrameHeader
+from streams.cube_axes import cube_axes, white_axes
+from streams.messages import CubeHeader, FrameHeader, WhiteHeader
 
 log = logging.getLogger(__name__)
 
@@ -92,9 +93,8 @@ def _coordinates(picture: Picture, axes: int, binning: int) -> dict[str, Any]:
     header = picture.header
     if isinstance(header, FrameHeader) and binning == 1:
         return {name: value for name, value in header.wcs.items() if re.fullmatch(r"[A-Z0-9_]{1,8}", name)}
-    if isinstance(header, CubeHeader) and axes == 3:
-        wave = {"CTYPE3": "WAVE", "CUNIT3": "um", "CRPIX3": 1.0}
-        return wave | {"CRVAL3": header.wave_first_um, "CDELT3": header.wave_step_um}
+    if isinstance(header, CubeHeader | WhiteHeader):
+        return cube_axes(header) if axes == 3 else white_axes(header)
     return {}
 
 

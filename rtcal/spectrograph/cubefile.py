@@ -3,7 +3,6 @@
 `docs/spectrograph.md` lists extensions and cards. Nothing here depends on when a file is written.
 """
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +10,10 @@ from astropy.io import fits
 
 from rtcal.products import UNITS, file_name, make_directory, reference_table, setup_cards
 from streams.clock import iso_utc
+from streams.cube_axes import cube_axes
 from streams.fits_images import write_hdus, write_image
 from streams.messages import Cube, CubeHeader, Spectrum, SpectrumHeader
 
-MAS_PER_DEG = 3.6e6
 TABLE_UNIT = "ct/s"
 """A count is an electron: readers of tables know only the units of the FITS standard, and the electron is none."""
 
@@ -33,7 +32,6 @@ def write_cube(cube: Cube, directory: Path) -> Path:
     header = cube.header
     path = directory / _name(header, "cube")
     cards = _cards(header, "IrisRtcalCube")
-    world = _world(header)
     write_image(
         path,
         cards,
@@ -41,7 +39,7 @@ def write_cube(cube: Cube, directory: Path) -> Path:
         cube.err,
         cube.dq,
         extra=[reference_table([header.arc, *header.references])],
-        coordinates=world,
+        coordinates=cube_axes(header),
         overwrite=True,
     )
     return path
@@ -76,24 +74,6 @@ def write_spectrum(spectrum: Spectrum, directory: Path) -> Path:
 
 def _name(header: CubeHeader | SpectrumHeader, kind: str) -> str:
     return f"{file_name(header).removesuffix('.fits')}_{kind}.fits"
-
-
-def _world(header: CubeHeader) -> dict[str, str | int | float | bool]:
-    """Return the cards of the axes: the sky, or without a pointing offsets on the field; and vacuum wavelength."""
-    world: dict[str, str | int | float | bool] = {"WCSAXES": 3}
-    side = None if header.scale_mas is None else header.scale_mas / MAS_PER_DEG
-    for axis, spaxels in enumerate(reversed(header.field), 1):
-        # Without a pointing the field's own axes, from its centre.
-        world |= {f"CTYPE{axis}": "LINEAR", f"CUNIT{axis}": "deg" if side else "pixel", f"CRVAL{axis}": 0.0}
-        world |= {f"CRPIX{axis}": (spaxels + 1) / 2, f"CDELT{axis}": side or 1.0}
-    if side and header.pointing_deg is not None:
-        ra, dec, angle = header.pointing_deg
-        cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-        world |= {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": ra % 360.0, "CRVAL2": dec, "RADESYS": "ICRS"}
-        # East lies to the left where north is up.
-        world |= {"CDELT1": -side, "PC1_1": cosine, "PC1_2": -sine, "PC2_1": sine, "PC2_2": cosine}
-    world |= {"CTYPE3": "WAVE", "CUNIT3": "um", "CRPIX3": 1.0, "DISPAXIS": 3}
-    return world | {"CRVAL3": header.wave_first_um, "CDELT3": header.wave_step_um, "SPECSYS": "TOPOCENT"}
 
 
 def _cards(header: CubeHeader | SpectrumHeader, model: str) -> fits.Header:

@@ -7,13 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from astropy import wcs
 from astropy.io import fits
+from msgspec.structs import replace
 
 from dashboards.feed import Feed
 from dashboards.saving import Samp, file_name, write_fits
 from dashboards.settings import Budget
 from streams.clock import SystemClock
-from tests.quicklook import make_cube, make_frame, make_preview
+from streams.messages import Cube
+from tests.quicklook import make_cube, make_frame, make_preview, make_white
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # deprecated, but a hub that is not ours
@@ -56,6 +59,24 @@ def test_a_preview_is_saved_binned_and_a_cube_as_a_cube():
     with fits.open(saved(picture_of(cube))) as hdul:
         np.testing.assert_array_equal(hdul["DATA"].data, cube.data)
         assert hdul["DATA"].header["CRVAL3"] == pytest.approx(1.98)
+
+
+@pytest.mark.parametrize("pointing", [None, (150.0, 30.0, 40.0)])
+def test_a_cube_and_its_white_light_say_where_they_lie(pointing):
+    made = make_cube("IFS", 1, bins=9, field=(4, 5))
+    cube = Cube(replace(made.header, pointing_deg=pointing), made.data, made.err, made.dq)
+    for message in (cube, make_white(cube)):
+        with fits.open(io.BytesIO(as_fits(picture_of(message)))) as hdul:
+            hdul.verify("exception")
+            world = wcs.WCS(hdul["DATA"].header)
+        assert world.naxis == (3 if message is cube else 2)
+        assert world.has_celestial == (pointing is not None)
+        if pointing is not None:
+            centre = world.celestial.pixel_to_world(2.0, 1.5)
+            assert (centre.ra.deg, centre.dec.deg) == pytest.approx(pointing[:2])
+            assert centre.position_angle(world.celestial.pixel_to_world(2.0, 2.5)).deg == pytest.approx(40, abs=1e-3)
+        if message is cube:
+            assert world.spectral.pixel_to_world(8).to_value("um") == pytest.approx(1.98 + 8 * 0.0036)
 
 
 @pytest.fixture
