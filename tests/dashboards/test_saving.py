@@ -66,7 +66,7 @@ def test_a_cube_and_its_white_light_say_where_they_lie(pointing):
     made = make_cube("IFS", 1, bins=9, field=(4, 5))
     cube = Cube(replace(made.header, pointing_deg=pointing), made.data, made.err, made.dq)
     for message in (cube, make_white(cube)):
-        with fits.open(io.BytesIO(as_fits(picture_of(message)))) as hdul:
+        with fits.open(saved(picture_of(message))) as hdul:
             hdul.verify("exception")
             world = wcs.WCS(hdul["DATA"].header)
         assert world.naxis == (3 if message is cube else 2)
