@@ -24,12 +24,13 @@ from rtcal.bands import Bands
 from rtcal.binned import binned_frame
 from rtcal.buffers import Stock
 from rtcal.config import Settings
-from rtcal.joined import Monitor, make_history
+from rtcal.joined import Monitor
 from rtcal.night.night import Night
 from rtcal.pipeline import Pipeline
 from rtcal.reduce import cube_stage, pipeline_settings
 from rtcal.routing import MAX_PIPELINES, Key, Router, WindowSeen
 from rtcal.spectrograph.nightarcs import NightArcs
+from rtcal.telemetry import TelemetryHistory
 from rtcal.warmup import compile_kernels
 from rtcal.worker import Worker
 from rtcal.writer import FrameWriter
@@ -119,7 +120,7 @@ class Daemon:
         self._bands = Bands(settings.daemon.threads)
         self._announcements = Announcements(settings.refcache.announce)
         """What telemetry has told of the setup to come."""
-        self._telemetry = make_history(settings.telemetry, load_keys(settings.telemetry.keys))
+        self._telemetry = TelemetryHistory(load_keys(settings.telemetry.keys), settings.telemetry.history_s)
         Monitor(settings, self._telemetry)  # a rule that cannot be read is said at the start
         self._telemetry_heard_s: float | None = None
         self._router = Router()

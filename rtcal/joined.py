@@ -6,6 +6,7 @@ The live join, at each read, holds the latest values; the final one, at a ramp's
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Any
 
 from msgspec import structs
@@ -18,8 +19,7 @@ from rtcal.telemetry import Joined, TelemetryHistory
 from streams.bandpass import tidy
 from streams.clock import NS
 from streams.messages import MAX_TELEMETRY_ROWS, Frame, ReadHeader, Scalar, TelemetryRow
-from streams.telemetry_keys import Key, KeyTable, Value
-from streams.telemetry_settings import TelemetrySettings
+from streams.telemetry_keys import Key, Value
 
 MAX_LOGGED = 65_000
 """Reads of one exposure that are remembered."""
@@ -83,22 +83,11 @@ class Monitor:
 
     def judge(self, header: ReadHeader) -> LoggedRead:
         """Join a read with what is known, and note which rules are true of it."""
-        middle_ns = header.time_ns + header.frame_time_ns // 2
-        end_ns = header.time_ns + header.frame_time_ns
-        values: dict[Key, Value | None] = {}
-
-        def value(key: Key) -> Value | None:
-            if key not in values:
-                (joined,) = self.history.at([key], middle_ns, end_ns - self._settle_ns)
-                found = joined.usable if key.concerns(header.detector) else None
-                values[key] = None if found is None else key.of_detector(found, header.detector)
-            return values[key]
-
-        moment = Moment(header.ramp, header.read, value)
+        moment = Moment(header.ramp, header.read, cache(partial(self._value, header)))
         excluded = self._true(self._excluding, moment, header)
         marks = excluded + self._true(self._marking, moment, header)
         light = any(rule.keys for rule in self._excluding if rule.name in excluded)
-        judged = LoggedRead(header.ramp, header.read, middle_ns, end_ns, marks, excluded, light)
+        judged = LoggedRead(header.ramp, header.read, _middle_ns(header), _end_ns(header), marks, excluded, light)
         if len(self._log) < MAX_LOGGED:
             self._log.append(judged)
         return judged
@@ -121,14 +110,18 @@ class Monitor:
 
     def _number(self, header: ReadHeader, keyword: str) -> float | None:
         """Return the number above 0 that a FITS keyword has at a read, if it is known."""
-        middle_ns = header.time_ns + header.frame_time_ns // 2
-        cut_ns = header.time_ns + header.frame_time_ns - self._settle_ns
-        for joined in self.history.at(self.history.table.named(keyword), middle_ns, cut_ns):
-            found = joined.usable if joined.key.concerns(header.detector) else None
-            value = None if found is None else joined.key.of_detector(found, header.detector)
+        for key in self.history.table.named(keyword):
+            value = self._value(header, key)
             if isinstance(value, float) and value > 0:
                 return value
         return None
+
+    def _value(self, header: ReadHeader, key: Key) -> Value | None:
+        """Return what a key says of a read's detector in the middle of the read, where it can be believed."""
+        if not key.concerns(header.detector):
+            return None
+        (joined,) = self.history.at([key], _middle_ns(header), _end_ns(header) - self._settle_ns)
+        return None if joined.usable is None else key.of_detector(joined.usable, header.detector)
 
     def rows(self, detector: str) -> list[TelemetryRow]:
         """Return each key at the middle of the exposure, and those that are wanted for each read at each read."""
@@ -162,6 +155,14 @@ class Monitor:
         """Return the names of the rules that are true; telemetry says nothing of exposures that look at no sky."""
         on_sky = self.sees_sky(header.setup)
         return tuple(rule.name for rule in rules if (on_sky or not rule.keys) and rule.excludes(moment))
+
+
+def _middle_ns(header: ReadHeader) -> int:
+    return header.time_ns + header.frame_time_ns // 2
+
+
+def _end_ns(header: ReadHeader) -> int:
+    return header.time_ns + header.frame_time_ns
 
 
 def disagreements(setup: Mapping[str, Scalar], rows: Sequence[TelemetryRow]) -> list[str]:
@@ -229,8 +230,3 @@ def _numbers(reads: Sequence[LoggedRead]) -> str:
         spans = [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
         parts.append(f"reads {','.join(spans)} of ramp {ramp}")
     return ", ".join(parts)
-
-
-def make_history(settings: TelemetrySettings, table: KeyTable) -> TelemetryHistory:
-    """Return an empty history by the settings."""
-    return TelemetryHistory(table, settings.history_s)

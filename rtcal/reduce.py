@@ -7,7 +7,7 @@ from functools import partial
 
 from rtcal.bands import Bands
 from rtcal.config import Settings
-from rtcal.joined import Monitor, make_history
+from rtcal.joined import Monitor
 from rtcal.pipeline import Pipeline
 from rtcal.pipeline_settings import PipelineSettings
 from rtcal.quality import Meter
@@ -15,6 +15,7 @@ from rtcal.routing import Key, Router
 from rtcal.selection import References
 from rtcal.spectrograph.nightarcs import NightArcs
 from rtcal.spectrograph.stage import CubeStage
+from rtcal.telemetry import TelemetryHistory
 from rtcal.writer import Product
 from streams.clock import Clock
 from streams.messages import Frame, Message, Telemetry
@@ -86,7 +87,7 @@ class Reducer:
         self._references = references
         self._bands = bands
         self._clock = clock
-        self._telemetry = make_history(settings.telemetry, load_keys(settings.telemetry.keys))
+        self._telemetry = TelemetryHistory(load_keys(settings.telemetry.keys), settings.telemetry.history_s)
         self._new_monitor = partial(Monitor, settings, self._telemetry, exclude)
         self._new_monitor()  # a rule that cannot be read is said at once
 

@@ -232,10 +232,8 @@ def _instant(value: object, unit: str, scale: str) -> int | None:
     if 15_000 < value < 100_000:
         count = round((value - UNIX_EPOCH_MJD) * 86_400 * NS)
     else:
-        steps = next(
-            (ns for ns, top in ((NS, 1e10), (10**6, 1e13), (1000, 1e16), (1, 1e19)) if 1e-2 < value / top < 1), 0
-        )
-        if not steps:
+        step_ns = next((step_ns for low, high, step_ns in _SINCE_1970 if low < value < high), None)
+        if step_ns is None:
             return None
-        count = round(value * steps)
+        count = round(value * step_ns)
     return count if unit.lower() == "tai" or (scale == "tai" and unit.lower() != "utc") else utc_to_tai_ns(count)

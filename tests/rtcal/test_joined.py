@@ -12,11 +12,12 @@ from msgspec.structs import replace
 
 from refcache.references import OtherReference
 from rtcal.errors import UsageError
-from rtcal.joined import Monitor, make_history
+from rtcal.joined import Monitor
 from rtcal.pipeline import Pipeline
 from rtcal.products import write_frame
 from rtcal.reduce import Reducer
 from rtcal.sky import HEADER_ALONE, NO_POINTING, STALE_POINTING_HEADER
+from rtcal.telemetry import TelemetryHistory
 from streams import wire
 from streams.clock import NS
 from streams.messages import Frame, Message, Read, Telemetry, TelemetryHeader
@@ -216,7 +217,7 @@ def test_header_and_telemetry_that_disagree_are_said(reduce):
 
 
 def test_a_frame_with_too_much_telemetry_still_travels(bands, clock):
-    history = make_history(settings_with().telemetry, TABLE)
+    history = TelemetryHistory(TABLE, 3600.0)
     pipeline = Pipeline(
         Reducer(settings_with(), FixedReferences(), bands, clock)._settings,
         FixedReferences(),
