@@ -1,7 +1,6 @@
 """The page's server, on this machine alone; its address holds a secret, so that nobody else's page reaches it."""
 
 import asyncio
-import json
 import logging
 import os
 import secrets
@@ -17,7 +16,8 @@ from tornado.httpserver import HTTPServer
 from tornado.web import Application, HTTPError, RequestHandler, StaticFileHandler
 
 from refcache import RefcacheError
-from rtcal.arcpage.editor import ArcEditor, Edit
+from rtcal.arcpage.editor import ArcEditor
+from rtcal.arcpage.edits import Edit
 from rtcal.arcpage.told import detail, overview, rows, summary
 from rtcal.errors import RtcalError, UsageError
 from streams.errors import StreamsError
@@ -103,7 +103,7 @@ class _Answer(RequestHandler):
     def tell(self, content: dict[str, Any]) -> None:
         self.set_header("Content-Type", "application/json")
         self.set_header("Cache-Control", "no-store")
-        self.finish(json.dumps(content, allow_nan=False))
+        self.finish(msgspec.json.encode(content))
 
 
 class _Overview(_Answer):

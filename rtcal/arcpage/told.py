@@ -1,11 +1,15 @@
 """What the page is told: all traces at a glance, and one trace in full."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rtcal.arcpage.editor import ArcEditor, unclear
+from rtcal.arcpage.editor import ArcEditor
+from rtcal.arcpage.refit import unclear
+from rtcal.arcpage.together import Named
+from rtcal.spectrograph.arc import TraceSolution
 from rtcal.spectrograph.linelists import Floats
 from rtcal.spectrograph.matching import Matched
 
@@ -45,35 +49,48 @@ def summary(editor: ArcEditor) -> dict[str, Any]:
 
 def rows(editor: ArcEditor, wanted: list[int]) -> list[dict[str, Any]]:
     """Return what the map and the list show of some traces."""
-    traces, solution, edited = editor.solved.arc.traces, editor.solution.traces, editor.edited
-    middle, out = traces.middle_y, []
-    for index in wanted:
-        trace = solution[index]
-        one = trace.matched
-        row: dict[str, Any] = {
+    traces, solution, edited = editor.solved.arc.traces, editor.solution.traces, editor.edited.tolist()
+    middle, ident = np.round(traces.middle_y, 2).tolist(), traces.ident.tolist()
+    column, length = traces.column.tolist(), traces.length.tolist()
+    out = {
+        index: {
             "index": index,
-            "id": int(traces.ident[index]),
-            "y": round(float(middle[index]), 2),
-            "x0": int(traces.column[index]),
-            "length": int(traces.length[index]),
-            "status": trace.status,
-            "reason": trace.reason,
-            "edited": bool(edited[index]),
-            "found": len(trace.found),
+            "id": ident[index],
+            "y": middle[index],
+            "x0": column[index],
+            "length": length[index],
+            "status": solution[index].status,
+            "reason": solution[index].reason,
+            "edited": edited[index],
+            "found": len(solution[index].found),
         }
-        if one is not None:
-            x = trace.found.x[one.lines]
-            row |= {
-                "used": one.count,
-                "rms": _short(one.rms_px),
-                "order": one.coefficients.size - 1,
-                "x": np.round(x, 1).tolist(),
-                "wave": np.round(one.wavelength_um, 6).tolist(),
-                "away": _numbers(_away(one, x, one.wavelength_um), 4),
-                "kept": one.used.astype(int).tolist(),
-            }
-        out.append(row)
-    return out
+        for index in wanted
+    }
+    solved = [index for index in wanted if solution[index].matched is not None]
+    if solved:
+        _add_lines(out, editor.named(solved), solved, solution)
+    return list(out.values())
+
+
+def _add_lines(
+    out: dict[int, dict[str, Any]], named: Named, solved: list[int], solution: Sequence[TraceSolution]
+) -> None:
+    """Add to the rows of solved traces what their lines are."""
+    x, wave = np.round(named.x, 1).tolist(), np.round(named.wavelength_um, 6).tolist()
+    away = _numbers(named.away_px, 4)
+    last = np.cumsum(named.size).tolist()
+    for index, first, stop in zip(solved, [0, *last], last, strict=False):
+        one = solution[index].matched
+        assert one is not None
+        out[index] |= {
+            "used": one.count,
+            "rms": _short(one.rms_px),
+            "order": one.coefficients.size - 1,
+            "x": x[first:stop],
+            "wave": wave[first:stop],
+            "away": away[first:stop],
+            "kept": one.used.astype(int).tolist(),
+        }
 
 
 def detail(editor: ArcEditor, index: int, *, light: bool) -> dict[str, Any]:
@@ -170,4 +187,7 @@ def _short(value: float, digits: int = 4) -> float | None:
 def _numbers(values: NDArray[np.floating], decimals: int | None) -> list[float | None]:
     if decimals is None:
         return [_short(float(value), 5) for value in values]
-    return [round(float(value), decimals) if np.isfinite(value) else None for value in values]
+    out: list[float | None] = np.round(values, decimals).tolist()
+    for place in np.flatnonzero(~np.isfinite(values)).tolist():
+        out[place] = None
+    return out

@@ -21,6 +21,8 @@ _ALONE_PX = 1.5
 _CLIP_SIGMA = 3.0
 _CLIP_FLOOR_PX = 0.05
 _ROUNDS = 6
+_TOLD = 1e-9
+"""Least pivot, over the greatest, of lines that tell all terms."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +52,10 @@ class Lines:
     held: Mask
     um_per_px: Floats
 
+    def rows(self, chosen: NDArray[np.int64]) -> "Lines":
+        """Return those of some traces."""
+        return Lines(**{name: whole[chosen] for name, whole in vars(self).items()})
+
 
 def fit_clipped(lines: Lines, order: int, least: float = 0.0) -> tuple[Floats, Mask, Floats]:
     """Fit Chebyshev series, and leave out lines beyond three robust sigmas, or that the others miss by 1.5 px.
@@ -73,23 +79,30 @@ def fit_clipped(lines: Lines, order: int, least: float = 0.0) -> tuple[Floats, M
     Where there are no lines a polynomial of more than three orders is tied, loosely, to one of three.
     """
     used = lines.free | lines.held
-    going = np.ones(used.shape[0], bool)
     enough = np.maximum(order + 2, least * used.sum(axis=1))
-    design: Floats = np.asarray(chebyshev.chebvander(lines.u, order), np.float64)
+    series, residual = np.empty((used.shape[0], order + 1)), np.empty(used.shape)
+    going = np.arange(used.shape[0])  # a trace that has lost no line in a round stays as it is
     for _ in range(_ROUNDS):
-        series, leverage = _tied(lines, design, used, order)
-        residual = (np.einsum("tlk,tk->tl", design, series) - lines.value) / lines.um_per_px[:, None]
-        away = np.abs(residual)
-        spread = 1.4826 * np.nanmedian(np.where(used, away, np.nan), axis=1)
-        alone = np.where(used, away / np.maximum(1 - leverage, 1e-6), away)  # how far the others' fit would miss it
-        near = away <= np.maximum(_CLIP_SIGMA * spread, _CLIP_FLOOR_PX)[:, None]
-        kept = lines.held | (lines.free & near & (alone <= _ALONE_PX))
-        changed = going & (kept.sum(axis=1) >= enough) & (kept != used).any(axis=1)
-        going = changed
-        if not changed.any():
+        part = lines.rows(going)
+        design: Floats = np.asarray(chebyshev.chebvander(part.u, order), np.float64)
+        series[going], leverage = _tied(part, design, used[going], order)
+        away = (np.einsum("tlk,tk->tl", design, series[going]) - part.value) / part.um_per_px[:, None]
+        residual[going] = away
+        kept = _kept(part, np.abs(away), used[going], leverage)
+        changed = (kept.sum(axis=1) >= enough[going]) & (kept != used[going]).any(axis=1)
+        going = going[changed]
+        if going.size == 0:
             break
-        used[changed] = kept[changed]
+        used[going] = kept[changed]
     return series, used, residual
+
+
+def _kept(lines: Lines, away: Floats, used: Mask, leverage: Floats) -> Mask:
+    """Tell which lines lie near enough a fit to be used for the next one."""
+    spread = 1.4826 * np.nanmedian(np.where(used, away, np.nan), axis=1)
+    alone = np.where(used, away / np.maximum(1 - leverage, 1e-6), away)  # how far the others' fit would miss it
+    near = away <= np.maximum(_CLIP_SIGMA * spread, _CLIP_FLOOR_PX)[:, None]
+    return np.asarray(lines.held | (lines.free & near & (alone <= _ALONE_PX)))
 
 
 def _tied(lines: Lines, design: Floats, used: Mask, order: int) -> tuple[Floats, Floats]:
@@ -97,15 +110,15 @@ def _tied(lines: Lines, design: Floats, used: Mask, order: int) -> tuple[Floats,
     weight = np.where(used, lines.weight, 0.0)
     value = np.where(used, lines.value, 0.0)
     if order <= _FREE_ORDER:
-        return _least_squares(design, value, weight)
-    calm, _ = _least_squares(design[..., : _FREE_ORDER + 1], value, weight)
+        return least_squares(design, value, weight)
+    calm, _ = least_squares(design[..., : _FREE_ORDER + 1], value, weight)
     first = np.where(used, lines.u, np.inf).min(axis=1)
     last = np.where(used, lines.u, -np.inf).max(axis=1)
     steps = np.arange(8) / 8  # between the ends and the outermost lines
     empty = np.concatenate([first[:, None] * steps - (1 - steps), last[:, None] * steps + (1 - steps)], axis=1)
     ties = chebyshev.chebvander(empty, order)
     tied = np.einsum("tlk,tk->tl", ties[..., : _FREE_ORDER + 1], calm)
-    series, leverage = _least_squares(
+    series, leverage = least_squares(
         np.concatenate([design, ties], axis=1),
         np.concatenate([value, tied], axis=1),
         np.concatenate([weight, np.full(empty.shape, 1 / _TIE_PX)], axis=1),
@@ -113,11 +126,30 @@ def _tied(lines: Lines, design: Floats, used: Mask, order: int) -> tuple[Floats,
     return series, leverage[:, : lines.u.shape[1]]
 
 
-def _least_squares(design: Floats, value: Floats, weight: Floats) -> tuple[Floats, Floats]:
+def least_squares(design: Floats, value: Floats, weight: Floats) -> tuple[Floats, Floats]:
+    """Fit many weighted series at once.
+
+    Parameters
+    ----------
+    design
+        (trace, line, term).
+    value, weight
+        (trace, line).
+
+    Returns
+    -------
+    series, leverage
+        (trace, term), the smallest where lines do not tell; (trace, line).
+    """
     terms = design.shape[-1]
     if design.shape[1] < terms:  # fewer lines than terms: rows of zeros make a square of it
         short = ((0, 0), (0, terms - design.shape[1]))
         design, value, weight = np.pad(design, (*short, (0, 0))), np.pad(value, short), np.pad(weight, short)
     q, r = np.linalg.qr(design * weight[..., None])
-    series = np.einsum("tij,tj->ti", np.linalg.pinv(r), np.einsum("tlk,tl->tk", q, value * weight))
+    right = np.einsum("tlk,tl->tk", q, value * weight)
+    pivots = np.abs(np.diagonal(r, axis1=1, axis2=2))
+    told = pivots.min(axis=1) > _TOLD * pivots.max(axis=1)
+    series = np.empty_like(right)
+    series[told] = np.linalg.solve(r[told], right[told, :, None])[..., 0]
+    series[~told] = np.einsum("tij,tj->ti", np.linalg.pinv(r[~told]), right[~told])
     return series, np.einsum("tlk,tlk->tl", q, q)

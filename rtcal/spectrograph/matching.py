@@ -199,15 +199,26 @@ def best_order(found: Detected, matched: Matched) -> int:
     u = to_u(x, matched.first_px, matched.last_px)
     um_per_px = np.abs(matched.dispersion(x))
     weight = matched.used * weights_of(found, matched.lines)
-    count = x.size
+    lowest, highest = orders_to_try(np.array([matched.count]))
     criteria = []
-    highest = max(min(3, matched.count - 3), min(HIGHEST_ORDER, matched.count // 2 - 1))
-    for degree in range(min(2, highest), highest + 1):
+    for degree in range(int(lowest[0]), int(highest[0]) + 1):
         series = chebyshev.chebfit(u, matched.wavelength_um, degree, w=weight)
-        residual = np.minimum(np.abs(chebyshev.chebval(u, series) - matched.wavelength_um) / um_per_px, _OUTLIER_PX)
-        variance = float(np.mean(residual**2)) + CENTRE_FLOOR_PX**2
-        criteria.append(count * np.log(variance) + (degree + 1) * np.log(count))
-    return min(2, highest) + int(np.argmin(criteria))
+        away = np.abs(chebyshev.chebval(u, series) - matched.wavelength_um) / um_per_px
+        criteria.append(order_by_residuals(away[None], np.array([x.size]), degree)[0])
+    return int(lowest[0]) + int(np.argmin(criteria))
+
+
+def orders_to_try(count: Ints) -> tuple[Ints, Ints]:
+    """Return the lowest and the highest order that numbers of used lines can tell of."""
+    highest = np.maximum(np.minimum(3, count - 3), np.minimum(HIGHEST_ORDER, count // 2 - 1))
+    return np.minimum(2, highest), highest
+
+
+def order_by_residuals(away_px: Floats, count: Ints, order: int) -> Floats:
+    """Return the criterion of an order: of fits that miss their lines by so much, (trace, line), 0 beyond `count`."""
+    residual = np.minimum(away_px, _OUTLIER_PX)
+    variance = (residual**2).sum(axis=1) / count + CENTRE_FLOOR_PX**2
+    return np.asarray(count * np.log(variance) + (order + 1) * np.log(count))
 
 
 def identify(
@@ -240,14 +251,21 @@ def identify(
 
 def blended(listed: LineList, distance_um: float) -> NDArray[np.bool_]:
     """Tell which lines of a list have a neighbour too near and too strong for their centre to be their own."""
+    return nearest_strong(listed, distance_um) < distance_um
+
+
+def nearest_strong(listed: LineList, reach_um: float) -> Floats:
+    """Return how far from each line of a list the next one is that may be its blend; infinity beyond a reach."""
     wavelengths, strength = listed.wavelength_um, listed.intensity
-    out = np.zeros(wavelengths.size, bool)
+    out = np.full(wavelengths.size, np.inf)
     for step in range(1, wavelengths.size):
-        near = wavelengths[step:] - wavelengths[:-step] < distance_um
+        gap = wavelengths[step:] - wavelengths[:-step]
+        near = gap < reach_um
         if not near.any():
             break
-        out[:-step] |= near & (strength[step:] > BLEND_SHARE * strength[:-step])
-        out[step:] |= near & (strength[:-step] > BLEND_SHARE * strength[step:])
+        for own, other in ((slice(None, -step), slice(step, None)), (slice(step, None), slice(None, -step))):
+            strong = near & (strength[other] > BLEND_SHARE * strength[own])
+            out[own] = np.where(strong, np.minimum(out[own], gap), out[own])
     return out
 
 

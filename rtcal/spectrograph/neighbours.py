@@ -1,7 +1,7 @@
 """Traces that help each other: what neighbours have in common is better known than one trace's lines tell."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -9,7 +9,8 @@ from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
 from rtcal.spectrograph.linelists import Floats
-from rtcal.spectrograph.matching import Detected, Matched, to_u
+from rtcal.spectrograph.matching import Detected, Matched
+from rtcal.spectrograph.series import derivatives
 
 FEWEST: Final = 8
 """Fewer traces than this have no neighbourhood."""
@@ -38,9 +39,10 @@ def share(
         return list(matched)
     lines = _used_lines(found, matched)
     shared = np.zeros((len(matched), lines.design.shape[2]))
+    through = _through(place, near)
     for term in range(shared.shape[1] - 1, -1, -1):
         values, errors = _term(lines, term, shared)
-        predicted = _planes(values, place, near)
+        predicted = _planes(values, through, near)
         away = values - predicted
         scatter = 1.4826 * float(np.median(np.abs(away)))
         scatter2 = max(scatter**2 - float(np.median(errors**2)), 0.0)
@@ -50,7 +52,10 @@ def share(
         shared[:, term] = values + weight * (predicted - values)
     residual = (np.einsum("tlk,tk->tl", lines.design, shared) - lines.wavelength_um) / lines.um_per_px[:, None]
     rms = np.sqrt((residual**2 * lines.used).sum(axis=1) / lines.used.sum(axis=1))
-    return [replace(one, coefficients=row, rms_px=float(px)) for one, row, px in zip(matched, shared, rms, strict=True)]
+    return [
+        Matched(row, one.first_px, one.last_px, one.lines, one.wavelength_um, one.used, px, one.explained)
+        for one, row, px in zip(matched, shared, rms.tolist(), strict=True)
+    ]
 
 
 def nearest(place: Floats, count: int) -> NDArray[np.int64]:
@@ -83,18 +88,25 @@ class _Used:
 
 def _used_lines(found: Sequence[Detected], matched: Sequence[Matched]) -> _Used:
     size = np.array([one.coefficients.size for one in matched])
-    shape = len(matched), max(max(one.count for one in matched), int(size.max()))
+    count = np.array([one.count for one in matched])
+    span = np.array([(one.first_px, one.last_px) for one in matched])
+    row = np.repeat(np.arange(len(matched)), count)
+    at = row, np.arange(row.size) - np.repeat(np.cumsum(count) - count, count)
+    kept = [one.lines[one.used] for one in matched]
+    x = np.concatenate([lines.x[own] for lines, own in zip(found, kept, strict=True)])
+    series = np.zeros((len(matched), int(size.max())))
+    for line, one in zip(series, matched, strict=True):
+        line[: one.coefficients.size] = one.coefficients
+    per_px = 2 / (span[:, 1] - span[:, 0])
+    flat_u = (x - span[row, 0]) * per_px[row] - 1
+    slope = np.abs(derivatives(series[row], flat_u) * per_px[row])
+    um_per_px = np.bincount(row, slope, len(matched)) / count
+    shape = len(matched), max(int(count.max()), int(size.max()))
     u, wavelength_um, used = np.zeros(shape), np.zeros(shape), np.zeros(shape, bool)
-    um_per_px = np.empty(len(matched))
-    for i, (lines, one) in enumerate(zip(found, matched, strict=True)):
-        x = lines.x[one.lines][one.used]
-        u[i, : x.size] = to_u(x, one.first_px, one.last_px)
-        wavelength_um[i, : x.size] = one.wavelength_um[one.used]
-        used[i, : x.size] = True
-        um_per_px[i] = float(np.mean(np.abs(one.dispersion(x))))
+    u[at], used[at] = flat_u, True
+    wavelength_um[at] = np.concatenate([one.wavelength_um[one.used] for one in matched])
     design = np.asarray(chebyshev.chebvander(u, int(size.max()) - 1), np.float64) * used[..., None]
     design *= np.arange(size.max()) < size[:, None, None]
-    count = used.sum(axis=1)
     rms_um = np.maximum([one.rms_px for one in matched], 0.01) * um_per_px
     return _Used(design, wavelength_um, used, um_per_px, size, rms_um**2 * count / np.maximum(count - size, 1))
 
@@ -110,14 +122,19 @@ def _term(lines: _Used, number: int, held: Floats) -> tuple[Floats, Floats]:
     return np.where(has, series[:, number], 0.0), np.where(has, errors, 1.0)
 
 
-def _planes(values: Floats, where: Floats, near: NDArray[np.int64]) -> Floats:
+def _through(where: Floats, near: NDArray[np.int64]) -> Floats:
+    """Return how much each neighbour's value counts at a trace's place, on a plane through all, (trace, count)."""
+    offset = where[near] - where[:, None]
+    offset = np.where(np.ptp(offset, axis=1, keepdims=True) > 0, offset, 0.0)
+    design = np.concatenate([np.ones((*near.shape, 1)), offset], axis=2)
+    return np.asarray(np.linalg.pinv(design)[:, 0])
+
+
+def _planes(values: Floats, through: Floats, near: NDArray[np.int64]) -> Floats:
     """Predict every trace's value from a plane through its neighbours'."""
     # Outliers among the neighbours are drawn in to three robust sigmas before the plane is laid.
     theirs = values[near]
     middle = np.median(theirs, axis=1, keepdims=True)
     spread = 1.4826 * np.median(np.abs(theirs - middle), axis=1, keepdims=True)
     calm = np.clip(theirs, middle - 3 * spread, middle + 3 * spread)
-    offset = where[near] - where[:, None]
-    offset = np.where(np.ptp(offset, axis=1, keepdims=True) > 0, offset, 0.0)
-    design = np.concatenate([np.ones((*near.shape, 1)), offset], axis=2)
-    return np.asarray(np.einsum("tl,tl->t", np.linalg.pinv(design)[:, 0], calm))
+    return np.asarray(np.einsum("tl,tl->t", through, calm))

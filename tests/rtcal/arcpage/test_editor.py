@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from rtcal.arcpage.editor import ArcEditor, Auto, Mask, Name, Order, Redo, Reset, Undo, Unname, Use
+from rtcal.arcpage.editor import ArcEditor
+from rtcal.arcpage.edits import Auto, Mask, Name, Order, Redo, Reset, Undo, Unname, Use
 from rtcal.errors import UsageError
 from rtcal.spectrograph.arc import MASKED, NAMED
 from rtcal.spectrograph.arcfile import read_solved
