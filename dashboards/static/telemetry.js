@@ -117,7 +117,7 @@ async function drawChart(name, figure) {
 function guideWords(guides) {
   if (!guides) return "";
   const rest = guides.unexplained === null ? "" : `, ${guides.unexplained.toFixed(1)} mas not from dispersion`;
-  return `; guide stars ${guides.elongation.toFixed(1)} mas longer at ${guides.axis.toFixed(0)}°${rest}`;
+  return `\nguide stars ${guides.elongation.toFixed(1)} mas longer at ${guides.axis.toFixed(0)}°${rest}`;
 }
 
 function drawResiduals() {

@@ -208,7 +208,7 @@ class Night:
         shapes = []
         for star in range(4):
             along = unit(10 * (star + 1))
-            own = size**2 * (np.eye(2) + 0.02 * star * np.outer(along, along))
+            own = size**2 * (np.eye(2) + 0.002 * star * np.outer(along, along))
             (minor, major), axes = np.linalg.eigh(own + smear)
             angle = math.degrees(math.atan2(axes[1, 1], axes[0, 1]))
             shapes.append((math.sqrt(major), math.sqrt(minor), (angle + 90) % 180 - 90))

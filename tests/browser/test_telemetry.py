@@ -91,7 +91,7 @@ def test_a_chart_has_the_values_sent_and_marks_exposures(page):
 
 def test_the_dispersion_left_is_told_for_each_detector(page):
     expect(page.page.locator("#residuals figcaption")).to_have_text(
-        "IMG1 1.30 mas · OK, 1.485–1.781 µm; guide stars 3.0 mas longer at -40°, 1.3 mas not from dispersion"
+        "IMG1 1.30 mas · OK, 1.485–1.781 µm guide stars 3.0 mas longer at -40°, 1.3 mas not from dispersion"
     )
 
 

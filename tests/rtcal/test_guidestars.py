@@ -143,4 +143,4 @@ def test_simulated_guide_stars_show_what_the_simulated_prisms_leave() -> None:
     usual, standing = simulated_guides(), simulated_guides(Fault("adc", 0, 4000))
     assert standing.elongation_mas > usual.elongation_mas + 2
     assert usual.unexplained_mas == pytest.approx(usual.elongation_mas, abs=0.01)  # their own
-    assert standing.unexplained_mas == pytest.approx(usual.unexplained_mas, abs=0.05)
+    assert standing.unexplained_mas == pytest.approx(usual.unexplained_mas, abs=0.1)
