@@ -163,15 +163,15 @@ class _Planner:
     def _entry(self, candidate: Candidate, mapping: MappingText, wanted: str, what: str) -> tuple[str, str]:
         """Return key and value of a mapping's selector for an instrument or type, in any case."""
         names = self._names(mapping)
+        # The version that is there: the new one would be made only if all went well.
+        there = next((old for old, (_, new) in self._new.items() if new is mapping), mapping.header["name"])
         for key, value in names.items():
             if key.lower() == wanted.lower():
                 if value in NA_WORDS | OMIT_WORDS:
-                    raise candidate.error(
-                        f"{mapping.header['name']} says {value} for {what} {wanted}; change that first"
-                    )
+                    raise candidate.error(f"{there} says {value} for {what} {wanted}; change that first")
                 return key, value
         known = ", ".join(sorted(names)) or "nothing"
-        raise candidate.error(f"{mapping.header['name']} has no {what} {wanted!r}; it has {known}")
+        raise candidate.error(f"{there} has no {what} {wanted!r}; it has {known}")
 
     @staticmethod
     def _names(mapping: MappingText) -> dict[str, str]:

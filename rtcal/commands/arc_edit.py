@@ -44,7 +44,7 @@ def edit(
     """
     settings = load_settings(config)
     editor = ArcEditor(read_solved(file), settings.arc)
-    asyncio.run(_serve(editor, file, port, browser, lambda path: _enter(path, config, cache)))
+    asyncio.run(_serve(editor, file, port, browser, lambda path: enter(path, config, cache)))
 
 
 async def _serve(editor: ArcEditor, file: Path, port: int, browser: bool, enter: Enter) -> None:
@@ -99,7 +99,7 @@ def save(editor: ArcEditor, wish: Save, enter: Enter) -> list[str]:
         raise RtcalError(f"{path} is written, but not entered: {error}") from error
 
 
-def _enter(path: Path, config: Path | None, cache: Path | None) -> list[str]:
+def enter(path: Path, config: Path | None, cache: Path | None) -> list[str]:
     """Take a reference into the rules of the cache, as `rtcal refs add` does."""
     settings, folder = open_cache(config, cache, None)
     start = chosen_context(folder, settings) if settings.context or os.environ.get("CRDS_CONTEXT") else ""

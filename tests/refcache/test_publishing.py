@@ -88,8 +88,8 @@ def test_an_older_context_may_be_taken_as_the_start(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("cards", "text"),
     [
-        ({"INSTRUME": "WFOS"}, r"tmt_0002\.pmap has no instrument 'WFOS'; it has IRIS"),
-        ({"REFTYPE": "ARC"}, r"has no type 'ARC'; it has DARK, FLAT, MASK, SKY"),
+        ({"INSTRUME": "WFOS"}, r"tmt_0001\.pmap has no instrument 'WFOS'; it has IRIS"),
+        ({"REFTYPE": "ARC"}, r"tmt_iris_0001\.imap has no type 'ARC'; it has DARK, FLAT, MASK, SKY"),
         ({"REFTYPE": ""}, "has no REFTYPE card; set it, or give --reftype"),
     ],
 )
