@@ -1,6 +1,7 @@
 """`rtcal simulate`: IRIS as a stream."""
 
 import threading
+from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
@@ -106,6 +107,10 @@ def simulate(
     say(f"{counters.reads} reads sent, {counters.late} late (at worst by {counters.worst_lag_s:.2f} s)")
 
 
+def _tell(counters: Counter[str]) -> None:
+    say(f"{counters['sent']} events published, {counters['dropped']} dropped")
+
+
 def _with_events(sink: Sink, settings: Settings, stack: ExitStack, *, to_csw: bool) -> Sink:
     """Return the sink of reads, and where events have a place of their own, one that sends them there."""
     if to_csw:
@@ -114,8 +119,9 @@ def _with_events(sink: Sink, settings: Settings, stack: ExitStack, *, to_csw: bo
         from streams.csw_sink import CswSink
 
         say(f"events to the event server {settings.csw.redis}")
-        published = stack.enter_context(CswSink(publisher, load_keys(settings.telemetry.keys)))
-        return SplitSink(sink, published, steps=True)
+        published = CswSink(publisher, load_keys(settings.telemetry.keys))
+        stack.callback(lambda: _tell(published.counters))  # once it is closed
+        return SplitSink(sink, stack.enter_context(published), steps=True)
     if not settings.streams.telemetry:
         return sink
     events = stack.enter_context(open_telemetry_sink(settings.streams))

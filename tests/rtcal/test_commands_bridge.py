@@ -1,16 +1,18 @@
 """`rtcal bridge csw` as a user runs it: a real Redis, a real socket, a signal at the end."""
 
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 from streams.clock import SystemClock
-from streams.csw import CswEvent, CswParameter, encode
+from streams.csw import CswEvent, CswParameter, decode, encode
 from streams.messages import Telemetry
 from streams.sinks import ZmqSink
 from streams.sources import ZmqSource
 from streams.targets import REQUEST, offset_message
+from streams.telemetry_keys import load_keys
 from tests.redis_server import WAIT_S, free_port, redis_server
 from tests.rigs import quiet_environment
 from tests.samples import OFFSET, TIME_NS
@@ -60,6 +62,22 @@ def test_events_and_offsets_come_through_until_a_signal(tmp_path: Path) -> None:
     assert process.returncode == 0
     assert f"from {server.address} to {endpoint}" in said
     assert "connected 1" in said
+
+
+def test_the_simulator_publishes_the_whole_table_and_says_how_much(command, tmp_path: Path) -> None:
+    """Faster than any server answers: nothing may be dropped all the same."""
+    with redis_server(tmp_path) as server:
+        options = ["--csw", server.address, "--detectors", "IMG1", "--size", "256", "--exposures", "1", "--speed", "0"]
+        code, _, said = command("simulate", *options, "--no-wait", "--to", f"tcp://127.0.0.1:{free_port()}")
+        assert code == 0
+        with server.client() as client:
+            known = {key.decode() for key in client.keys()}
+            header = decode(client.get("TCS.PointingKernelAssembly.WCSFITSHeader"))
+    events = {event for event, keys in load_keys("").keys.items() if keys}
+    assert events <= known
+    assert header.parameters["CTYPE1"].values == ["RA---TAN"]
+    published = int(re.search(r"(\d+) events published, 0 dropped", said)[1])  # type: ignore[index]
+    assert published > 1000
 
 
 def test_mistakes(command, tmp_path):
