@@ -71,7 +71,7 @@ def test_the_simulator_publishes_the_whole_table_and_says_how_much(command, tmp_
         code, _, said = command("simulate", *options, "--no-wait", "--to", f"tcp://127.0.0.1:{free_port()}")
         assert code == 0
         with server.client() as client:
-            known = {key.decode() for key in client.keys()}
+            known = {key.decode() for key in client.scan_iter()}
             header = decode(client.get("TCS.PointingKernelAssembly.WCSFITSHeader"))
     events = {event for event, keys in load_keys("").keys.items() if keys}
     assert events <= known
