@@ -11,6 +11,7 @@ from refcache import RefcacheError
 from rtcal import __version__
 from rtcal.commands.arc import arc
 from rtcal.commands.bench import bench
+from rtcal.commands.bench_display import display
 from rtcal.commands.bridge import bridge
 from rtcal.commands.common import say
 from rtcal.commands.dashboard import dashboard
@@ -49,6 +50,7 @@ def _options(
 
 for command in (demo, run, simulate, record, replay, reduce, status, dashboard):
     app.command()(command)
+bench.command()(display)
 app.add_typer(refs, name="refs")
 app.add_typer(arc, name="arc")
 app.add_typer(bench, name="bench")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rtcal.audience import Audience
 from rtcal.buffers import FRAME_BYTES, reserve
 from rtcal.config import Settings
 from rtcal.errors import RtcalError, UsageError
@@ -44,6 +45,8 @@ class Plan:
         Of the display's page, 0 for any free one; None: no display.
     find_rate
         Whether to look for the highest rate without loss, after that.
+    pages
+        How many pages look at a display of their own meanwhile, to be measured with it; 0: none.
     """
 
     settings: Settings
@@ -51,6 +54,7 @@ class Plan:
     seconds: float
     port: int | None
     find_rate: bool = False
+    pages: int = 0
 
 
 class Load:
@@ -168,14 +172,20 @@ def run_instrument(
         observer = Observer(frames, previews, settings.instrument, clock)
         stack.callback(observer.close)
         _wait_for_daemon(observer, sink, children, stop)
+        audience = stack.enter_context(Audience(outputs, plan.pages)) if plan.pages else None
+        if audience is not None:
+            audience.open()
         load = Load(daemon, clock)
         split = SplitSink(sink, events)
         with _simulating(simulator, split, clock) as counters:
             ended_s = time.monotonic() + plan.seconds if plan.seconds else float("inf")
             while not stop.wait(WATCH_S) and time.monotonic() < ended_s:
                 _look(children, observer, load, len(settings.simulator.detectors))
+                if audience is not None:
+                    audience.sample()
                 show(f"{sink.reads} reads sent, {observer.seen.frames} frames came back (Ctrl-C ends)")
         _await_frames(observer, sink)
+        watched = {"display": audience.close()} if audience is not None else {}
         rates: dict[str, Any] = {}
         if plan.find_rate and not stop.is_set():
             finder = RateFinder(simulator, split, sink, observer, clock, stop)
@@ -188,7 +198,7 @@ def run_instrument(
             observer.close()
             result = report(sink, observer.seen, started_s, counters.late)
         stop.set()
-        return result | load.summary() | rates
+        return result | load.summary() | rates | watched
 
 
 def _look(children: list[Child], observer: Observer, load: Load, detectors: int) -> None:

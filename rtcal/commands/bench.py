@@ -32,7 +32,7 @@ from rtcal.errors import RtcalError, UsageError
 from rtcal.instrument import Plan, check_wire, run_instrument, summary
 from streams.heap import keep_heap
 
-bench = typer.Typer(help="Measure: the kernels, or the whole instrument live.", no_args_is_help=True)
+bench = typer.Typer(help="Measure: the kernels, the whole instrument live, or the display.", no_args_is_help=True)
 
 DETECTORS = ("IMG1", "IMG2", "IMG3", "IMG4", "IFS")
 PEER_SIZE = 1024
@@ -72,7 +72,7 @@ def kernels(
         say(line)
     if as_json:
         about = {"size": size, "threads": threads, "rounds": rounds, "machine": machine()}
-        _write_json(about | kernel_report(timings, peers) | {"peers_size": peer_side, "missing": missing})
+        write_json(about | kernel_report(timings, peers) | {"peers_size": peer_side, "missing": missing})
     else:
         out = Console(highlight=False)
         out.print(_kernel_table(timings))
@@ -90,13 +90,15 @@ def live(
     find_rate: Annotated[
         bool, typer.Option("--find-rate", help="Then find the highest rate without a lost read.")
     ] = False,
+    pages: Annotated[int, typer.Option(min=0, max=1000, help="Pages that look at a display meanwhile.")] = 0,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
     """Run simulator and daemon as two processes, and measure losses, latency, CPU and memory of the daemon.
 
     The latency is from the moment a ramp's last read was sent to the moment its whole frame had arrived at a
-    subscriber, by TCP both ways; the subscriber looks at no pixel. Exit code 1: nothing came out.
+    subscriber, by TCP both ways; the subscriber looks at no pixel. With `--pages` a display and its pages
+    run beside them, and what they saw and took is told under `display`. Exit code 1: nothing came out.
 
     Examples:
 
@@ -107,6 +109,8 @@ def live(
         rtcal bench live --detectors 5 --find-rate
 
         rtcal bench live --detectors 2 --ifs --config lenslet.toml
+
+        rtcal bench live --seconds 300 --pages 10
     """
     start_logging(verbose)
     order = ("IFS", *DETECTORS[:-1]) if ifs else DETECTORS
@@ -116,13 +120,13 @@ def live(
     stop = threading.Event()
     stop_on_signals(stop)
     with tempfile.TemporaryDirectory(prefix="rtcal-bench-") as folder, console.status("running") as shown:
-        plan = Plan(settings, config, seconds, None, find_rate)
+        plan = Plan(settings, config, seconds, None, find_rate, pages)
         result = run_instrument(plan, Path(folder), stop, say, shown.update)
     if as_json:
         about = {"detectors": chosen["detectors"], "size": size, "speed": speed, "machine": machine()}
-        _write_json(about | result)
+        write_json(about | result)
     else:
-        Console(highlight=False).print(_live_table(result))
+        Console(highlight=False).print(live_table(result))
     say(summary(result))
     if not result["frames_published"]:
         raise RtcalError("no frame came out")
@@ -194,7 +198,8 @@ def _peer_table(peers: Sequence[Peer]) -> Table:
     return table
 
 
-def _live_table(result: dict[str, Any]) -> Table:
+def live_table(result: dict[str, Any]) -> Table:
+    """Lay out what was measured, a row each."""
     table = Table("measured", "value", box=None, padding=(0, 2, 0, 0), header_style="bold")
     for key, value in result.items():
         if isinstance(value, dict):
@@ -213,6 +218,7 @@ def _live_table(result: dict[str, Any]) -> Table:
     return table
 
 
-def _write_json(result: dict[str, Any]) -> None:
+def write_json(result: dict[str, Any]) -> None:
+    """Write what was measured to standard output."""
     json.dump(result, sys.stdout, indent=1)
     sys.stdout.write("\n")
