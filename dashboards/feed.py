@@ -52,6 +52,8 @@ class Snapshot:
     status: StatusHeader | None = None
     status_heard_s: float | None = None
     """Monotonic clock at the arrival of `status`."""
+    other_version_s: float | None = None
+    """Monotonic clock at the arrival of the last message of another version."""
     counters: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     """What the display itself counts: messages heard, rejected by cause, frames thinned."""
 
@@ -125,7 +127,7 @@ class Feed:
             self._count({"failed": 1})
         rejected = {name: n for name, n in (source.counters - before).items() if name.startswith("rejected_")}
         if rejected:
-            self._count(rejected)
+            self._count(rejected, rejected.get("rejected_version", 0) > 0)
 
     def take(self, message: Message | KeptFrame) -> None:
         """Put a message into the snapshot; kinds that are not shown are counted."""
@@ -219,10 +221,10 @@ class Feed:
         if resident_bytes() > self._budget.limit(detectors):
             trim_heap()
 
-    def _count(self, more: Mapping[str, int]) -> None:
+    def _count(self, more: Mapping[str, int], other_version: bool = False) -> None:
         with self._lock:
             self._counters.update(more)
-            self._replace()
+            self._replace(**({"other_version_s": self._clock.monotonic_s()} if other_version else {}))
 
     def _swap(self, *, status: StatusHeader, status_heard_s: float, counted: str) -> None:
         with self._lock:

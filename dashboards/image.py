@@ -61,7 +61,8 @@ class Viewer(WebSocketHandler):
         self._may_act = False
         self._wrong_tokens = 0
         self._replies = 0
-        self._waiting = False
+        self._busy = False
+        self._unacknowledged = False
         self._sent_state: tuple[int, int] | None = None
         self._sent: dict[Layer, tuple[object, ...]] = {}
         self._probe: Probe | None = None
@@ -84,7 +85,7 @@ class Viewer(WebSocketHandler):
             return
         self.set_nodelay(True)
         self._hub.viewers.add(self)
-        self._waiting = True
+        self._unacknowledged = True
         forwarded = "X-Forwarded-For" in self.request.headers or "Forwarded" in self.request.headers
         self._may_act = self._hub.desk.may_act(str(self.request.remote_ip), forwarded)
         hello = {
@@ -93,7 +94,7 @@ class Viewer(WebSocketHandler):
             "build": self._hub.build_id,
             "now_ms": time.monotonic() * 1000.0,
         }
-        self._start(self._send(msgspec.json.encode(hello)))
+        self._start(self._send(msgspec.json.encode(hello).decode()))
 
     def on_close(self) -> None:
         """Forget the page."""
@@ -122,7 +123,7 @@ class Viewer(WebSocketHandler):
                 self._tools = request
                 self._measured = None
             case Ack():
-                self._waiting = False
+                self._unacknowledged = False
             case Probe():
                 self._probe = request
                 if not self._answering:
@@ -157,84 +158,96 @@ class Viewer(WebSocketHandler):
         """Send at once what was asked for; what a page asks faster than it reads is passed over."""
         if self._replies < MOST_REPLIES:
             self._replies += 1
-            self._start(self._deliver(msgspec.json.encode(answer)))
+            self._start(self._deliver(msgspec.json.encode(answer).decode()))
 
-    async def _deliver(self, content: bytes) -> None:
+    async def _deliver(self, content: str) -> None:
         try:
             await self._send(content)
         finally:
             self._replies -= 1
 
     def advance(self) -> None:
-        """Send the next thing that the page lacks, unless one is on its way."""
-        if not self._waiting and self.ws_connection is not None:
-            self._waiting = True
+        """Send the next thing that the page lacks, unless one is on its way or not acknowledged."""
+        if not self._busy and not self._unacknowledged and self.ws_connection is not None:
+            self._busy = True
             self._start(self._next())
 
     async def _next(self) -> None:
+        """Send what is due. A page that reads slowly holds what was rendered for it, never the frames that it is of."""
+        news = self._news()
+        due = await self._due()
+        self._unacknowledged = bool(due)
+        for content in due:
+            await self._send(content)  # the page may acknowledge before this returns
+        self._busy = False
+        if due or news != self._news():
+            self.advance()
+
+    def _news(self) -> tuple[object, ...]:
+        """Return what decides whether anything is due."""
+        return self._hub.version(), self._wish, self._tools
+
+    async def _due(self) -> list[bytes | str]:
+        """Return the next messages that the page lacks: the state, else images, else the past, else measurements."""
         version = self._hub.version()
         if version != self._sent_state:
             self._sent_state = version
-            await self._send(self._hub.state())
-            return
+            return [self._hub.state().decode()]
         snapshot, wish = self._hub.feed.latest(), self._wish
         scene = self._hub.scene(snapshot, wish, whole=self._tools.wanted) if wish else None
-        self._waiting = (
-            wish is not None
-            and scene is not None
-            and (
-                await self._send_layers(scene, wish)
-                or await self._send_strip(snapshot, scene)
-                or await self._send_measures(snapshot, scene, wish)
-            )
+        if wish is None or scene is None:
+            return []
+        return (
+            await self._layers_due(scene, wish)
+            or self._strip_due(snapshot, scene)
+            or await self._measures_due(snapshot, scene, wish)
         )
 
-    async def _send_strip(self, snapshot: Snapshot, scene: Scene) -> bool:
-        """Send the list of the past if it has changed."""
+    def _strip_due(self, snapshot: Snapshot, scene: Scene) -> list[bytes | str]:
+        """Return the list of the past if it has changed."""
         wanted, content = self._hub.strip(snapshot, scene)
         if wanted == self._sent_strip:
-            return False
+            return []
         self._sent_strip = wanted
-        await self._send(content)
-        return True
+        return [content.decode()]
 
-    async def _send_measures(self, snapshot: Snapshot, scene: Scene, wish: Wish) -> bool:
-        """Send what the page measures on the scene that it has just been shown."""
+    async def _measures_due(self, snapshot: Snapshot, scene: Scene, wish: Wish) -> list[bytes | str]:
+        """Return what the page measures on the scene that it has just been shown."""
         tools = self._tools
         if not tools.wanted or self._measured == measures_key(scene, self._hub.other(snapshot, wish), wish, tools):
-            return False
+            return []
         self._measured, content = await self._hub.measures(snapshot, scene, wish, tools)
-        await self._send(content)
-        return True
+        return [content.decode()]
 
-    async def _send_layers(self, scene: Scene, wish: Wish) -> bool:
-        """Send what changed of a scene; the page shows base and detail together and then acknowledges."""
+    async def _layers_due(self, scene: Scene, wish: Wish) -> list[bytes | str]:
+        """Return what changed of a scene; the page shows base and detail together and then acknowledges."""
         base = base_cut(scene, self._hub.settings.display_pixels)
         cuts: dict[Layer, Cut | None] = {"base": base, "detail": detail_cut(scene, wish, base)}
         # Flags are painted in the finer of the two layers alone: they are half transparent.
         wishes: dict[Layer, Wish] = {"base": replace(wish, marks=()) if cuts["detail"] else wish, "detail": wish}
         keys = {layer: key(scene, wishes[layer], cut, layer) for layer, cut in cuts.items()}
         if keys == self._sent:
-            return False
+            return []
         changed = [layer for layer in cuts if layer == "detail" or keys[layer] != self._sent.get(layer)]
         self._sent = keys
-        contents = [await self._hub.render(keys[layer], scene, wishes[layer], cuts[layer], layer) for layer in changed]
-        for content in contents:
-            await self._send(content, binary=True)
-        return True
+        return [await self._hub.render(keys[layer], scene, wishes[layer], cuts[layer], layer) for layer in changed]
 
     async def _answer(self) -> None:
         """Answer the latest question; those that came while the last answer was on its way are passed over."""
         while self._probe is not None:
             question, self._probe = self._probe, None
-            snapshot, wish = self._hub.feed.latest(), self._wish
-            scene = self._hub.scene(snapshot, wish, whole=self._tools.wanted) if wish else None
-            await self._send(msgspec.json.encode(probe(scene, question.x, question.y)))
+            await self._send(self._probed(question))
         self._answering = False
 
-    async def _send(self, content: bytes, binary: bool = False) -> None:
+    def _probed(self, question: Probe) -> str:
+        snapshot, wish = self._hub.feed.latest(), self._wish
+        scene = self._hub.scene(snapshot, wish, whole=self._tools.wanted) if wish else None
+        return msgspec.json.encode(probe(scene, question.x, question.y)).decode()
+
+    async def _send(self, content: bytes | str) -> None:
+        """Send pixels, bytes, or JSON, text; returns when the system has taken it."""
         try:
-            await self.write_message(content if binary else content.decode(), binary=binary)
+            await self.write_message(content, binary=isinstance(content, bytes))
         except WebSocketClosedError:
             self._hub.viewers.discard(self)
 

@@ -8,6 +8,8 @@ from dashboards.settings import Stretch
 SAMPLE_SIDE = 256
 TICKS = 5
 MOST = 1e30
+FLAT_HALF = 0.5
+"""Half the range of limits of an image of one value."""
 
 LOG_DEPTH = 1000.0
 ASINH_SOFTENING = 0.1
@@ -95,9 +97,12 @@ def _extremes(values: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def _apart(low: float, high: float) -> tuple[float, float]:
-    """Give a flat image limits that differ, also in the float32 of the kernel."""
+    """Give a flat image limits that differ, also in the float32 of the kernel, and lie around it: it is grey."""
     least = max(1e-6, 1e-5 * max(abs(low), abs(high)))
-    return (low, high) if high - low >= least else (low, low + least)
+    if high - low >= least:
+        return low, high
+    middle, half = (low + high) / 2, max(FLAT_HALF if high == low else 0.0, least)
+    return middle - half, middle + half
 
 
 def stretched(fraction: NDArray[np.float64], stretch: Stretch) -> NDArray[np.float64]:

@@ -78,16 +78,15 @@ def _to_bytes(data, low, scale, table, out):  # type: ignore[no-untyped-def]
     for y in range(data.shape[0]):
         for x in range(data.shape[1]):
             value = data[y, x]
-            # A NaN must never become an index: it fails both comparisons and ends in BAD.
             level = (value - low) * scale
-            if level >= last:
+            if not np.isfinite(value):  # a NaN must never become an index, and an infinity is no brightness
+                out[y, x] = 0
+            elif level >= last:
                 out[y, x] = table[table.size - 1]
             elif level > 0:
                 out[y, x] = table[int(level)]
-            elif level <= 0:
-                out[y, x] = table[0]
             else:
-                out[y, x] = 0
+                out[y, x] = table[0]
 
 
 # Rows first, then columns; both loops run along rows, so that they stay on vectors.
@@ -187,7 +186,7 @@ def _table(stretch: Stretch) -> NDArray[np.uint8]:
 
 
 def to_bytes(data: FloatImage, low: float, high: float, stretch: Stretch) -> NDArray[np.uint8]:
-    """Turn values into palette indices: 1 at `low` and below, 255 at `high` and above, 0 for NaN.
+    """Turn values into palette indices: 1 at `low` and below, 255 at `high` and above, 0 for NaN and infinities.
 
     Parameters
     ----------

@@ -9,6 +9,9 @@ from dashboards.picture import Picture
 from dashboards.scene import Layout, ordered
 from streams.messages import DetectorStatus, FrameHeader, PreviewHeader, Provenance, StatusHeader
 
+RECENT_S = 60.0
+"""So long before the last heartbeat a message of another version is worth a line."""
+
 FRAME_FIELDS = (
     *("exposure_id", "revision", "mode", "reads_per_end", "ramps", "ramps_planned", "effective_s"),
     *("reads_used", "reads_lost", "reads_rejected", "complete", "final", "sky_scale", "crds_context", "notes"),
@@ -38,7 +41,7 @@ def _problems(snapshot: Snapshot) -> list[str]:
     """Return what an operator should know: what the daemon says, and what cannot be understood of it."""
     told = list(snapshot.status.problems) if snapshot.status else []
     other = snapshot.counters.get("rejected_version", 0)
-    if other:
+    if snapshot.other_version_s is not None and snapshot.other_version_s > (snapshot.status_heard_s or 0) - RECENT_S:
         told.insert(
             0, f"{other} messages are of another version than this display understands; update the older of the two"
         )

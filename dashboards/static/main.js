@@ -122,6 +122,7 @@ function choose(detector) {
   chosen = detector;
   focus = detector === "MOSAIC" ? null : detector;
   showDetectors();
+  showPanel();
   wish();
 }
 
@@ -199,10 +200,14 @@ function paint() {
 function takeState(message) {
   state = message;
   showDetectors();
-  showState(state, focus ?? state.detectors[0]?.name, choose);
+  showPanel();
   night.takeState(state);
   point.takeState(state);
   health.tick();
+}
+
+function showPanel() {
+  if (state) showState(state, focus ?? state.detectors[0]?.name, choose);
 }
 
 function showTitle() {

@@ -29,6 +29,8 @@ export function showState(state, focus, choose) {
   showProblems(state.problems);
   showRamps(state.detectors, focus, choose);
   const detector = detectorOf(state, focus);
+  for (const name of ["ramps", "references"]) element(name).hidden = !detector;
+  element("controls").dataset.detectors = state.detectors.length;
   showFrame(detector);
   showQuality(detector);
   showReferences(detector);

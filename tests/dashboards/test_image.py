@@ -1,8 +1,10 @@
 """The websocket: latest wins, one message on its way to each page, hostile and frozen pages."""
 
 import asyncio
+import gc
 import json
 import struct
+import weakref
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,6 +18,7 @@ from tornado.websocket import WebSocketClientConnection, websocket_connect
 from dashboards.app import Dashboard
 from dashboards.feed import Feed
 from dashboards.hub import Cache
+from dashboards.image import Viewer
 from dashboards.settings import Settings
 from streams.clock import SystemClock
 from streams.settings import load
@@ -181,6 +184,52 @@ def test_a_frozen_page_holds_up_nobody():
         assert len(bench.dashboard.hub.viewers) == len(frozen) + 1
 
     run(test)
+
+
+def test_a_page_that_acknowledges_before_the_system_has_taken_all_goes_on(monkeypatch):
+    send = Viewer._send
+
+    async def slow(self, content):
+        await send(self, content)
+        await asyncio.sleep(0.05)
+
+    monkeypatch.setattr(Viewer, "_send", slow)
+
+    async def test(bench: Bench) -> None:
+        page = await bench.page()
+        for sequence in range(4):
+            bench.feed.take(make_frame("IMG1", sequence, side=64))
+            await page.until_sequence(sequence)
+            await page.until(lambda header: header["kind"] == "strip")
+
+    run(test)
+
+
+def test_a_page_that_stops_reading_holds_no_frame(monkeypatch):
+    send, stopped = Viewer._send, asyncio.Event()
+
+    async def blocked(self, content):
+        await send(self, content)
+        if isinstance(content, bytes):
+            stopped.set()
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(Viewer, "_send", blocked)
+
+    async def test(bench: Bench) -> None:
+        page = await bench.page()
+        frame = make_frame("IMG1", 0, side=64)
+        held = weakref.ref(frame.data)
+        bench.feed.take(frame)
+        del frame
+        await page.until_sequence(0)
+        await stopped.wait()
+        bench.feed.take(make_frame("IMG1", 1, side=64))
+        await asyncio.sleep(0.1)
+        gc.collect()
+        assert held() is None
+
+    run(test, history_frames=1)
 
 
 def test_many_pages_with_one_wish_are_rendered_once():

@@ -44,7 +44,7 @@ def test_the_daemons_counters_problems_and_period_are_passed_on(feed):
 
 
 def test_a_stream_of_another_version_is_told_as_a_problem():
-    told = as_json(Snapshot(counters={"rejected_version": 3}))
+    told = as_json(Snapshot(counters={"rejected_version": 3}, other_version_s=5.0))
     (problem,) = told["problems"]
     assert "3 messages are of another version" in problem
     assert as_json(Snapshot(counters={"rejected_parts": 3}))["problems"] == []
@@ -115,3 +115,12 @@ def test_too_little_memory_for_the_newest_frame_is_a_problem():
     small = Feed(FakeClock(), Budget(5 << 20, 10, 10), 64)
     small.take(make_frame("IMG1", side=1024))
     assert "dashboard.memory_mb" in state(small.latest(), LAYOUT, 0)["problems"][0]
+
+
+def test_another_version_is_no_problem_any_more_once_nothing_of_it_has_come_for_a_minute():
+    def problems(heard_s):
+        snapshot = Snapshot(counters={"rejected_version": 3}, other_version_s=5.0, status_heard_s=heard_s)
+        return state(snapshot, LAYOUT, 0)["problems"]
+
+    assert len(problems(60.0)) == 1
+    assert problems(70.0) == []

@@ -31,6 +31,13 @@ def mean_oracle(data: np.ndarray, factor: int, good: np.ndarray) -> np.ndarray:
     return out
 
 
+@pytest.mark.parametrize("value", [0.0, 7.0, -3e5, 1e-4])
+def test_an_image_of_one_value_is_grey(value):
+    low, high = limits.zscale_limits(np.full(100, value), 0.25)
+    (level,) = render.to_bytes(np.full((1, 1), value, np.float32), low, high, "linear")[0]
+    assert 100 < level < 156
+
+
 @pytest.mark.parametrize("factor", [1, 2, 3, 4, 7])
 @pytest.mark.parametrize("shape", [(16, 16), (17, 31), (12, 40)])
 def test_binning_leaves_out_what_has_no_value(factor, shape):
@@ -112,10 +119,10 @@ def test_bytes_follow_the_stretch_to_one_level(stretch):
 
 @given(arrays(np.float32, (3, 4), elements=st.floats(width=32)), st.floats(-1e6, 1e6), st.floats(1e-3, 1e6))
 @settings(max_examples=200, deadline=None)
-def test_only_a_nan_is_painted_bad(data, low, width):
+def test_only_what_is_no_number_is_painted_bad(data, low, width):
     with np.errstate(over="ignore"):  # run as plain Python, the kernel's infinities are numpy's warnings
         levels = render.to_bytes(data, low, low + max(width, 1e-4 * abs(low)), "linear")
-    np.testing.assert_array_equal(levels == render.BAD, np.isnan(data))
+    np.testing.assert_array_equal(levels == render.BAD, ~np.isfinite(data))
 
 
 @pytest.mark.parametrize("stretch", ["linear", "sqrt", "log", "asinh"])
