@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from rtcal.spectrograph.arc import detect, solve
+from rtcal.spectrograph.arc import ArcError, detect, solve
 from rtcal.spectrograph.arcframes import load_spectra
 from rtcal.spectrograph.linelists import lamp_lines
 from rtcal.spectrograph.matching import BLEND_FWHM, blended
@@ -87,6 +87,42 @@ def test_uspex_argon_orders_are_solved(settings, mode, number, order):
     rms, share = check(spectra, wave, ["Ar"], settings, USPEX_OWN_RANGE_UM.get((mode, order)))
     assert rms <= 0.1
     assert share >= 0.9
+
+
+def own_order_5(mode, number, settings):
+    """Return spectrum and wavelengths of order 5, and place [px] and wavelength of each line of its list seen."""
+    path = shared_data(f"arcs/uspex/{mode}_wavecalinfo.fits")
+    spectra, _ = load_spectra(path, number)
+    wave = fits.getdata(path)[number - 1, 0, : int(spectra.length[0])]
+    rows = [row.split("|") for row in shared_data(f"arcs/uspex/{mode}_lines.dat").read_text().splitlines()]
+    listed = np.array([float(row[1]) for row in rows if row[0].strip() == "5"])
+    (found,) = detect([spectra], settings.arc)
+    place = np.interp(listed, wave, np.arange(wave.size))
+    nearest = found.x[np.abs(found.x[:, None] - place).argmin(axis=0)]
+    seen = np.abs(nearest - place) < 1
+    return spectra, wave, nearest[seen], listed[seen]
+
+
+def test_uspex_order_5_of_the_long_mode_is_solved_better_than_by_its_own_wavelengths(settings):
+    """Why it is no yardstick: a parabola goes through all of its lines, and its own wavelengths do not."""
+    spectra, wave, x, listed = own_order_5("LXD_long", 2, settings)
+    assert x.size == 6
+    per_px = np.interp(x, np.arange(wave.size), np.gradient(wave))
+    parabola = np.polynomial.Polynomial.fit(x, listed, 2)
+    assert np.abs((parabola(x) - listed) / per_px).max() < 0.05
+    assert np.abs((np.interp(x, np.arange(wave.size), wave) - listed) / per_px).max() > 0.25
+    for sign, stretch in ((1, STRETCH), (1, -STRETCH), (-1, STRETCH), (-1, -STRETCH)):
+        solution = solve([spectra], lamp_lines(["Ar"]), off(wave, sign, stretch), settings.arc)
+        error = (solution.traces[0].matched.wavelengths(x) - listed) / per_px
+        assert np.abs(error[np.abs(error).argsort()[:5]]).max() < 0.05  # five lines are used
+        assert np.abs(error).max() < 0.15  # one at SNR 12
+
+
+def test_uspex_order_5_of_the_short_mode_shows_too_few_lines(settings):
+    spectra, wave, x, _ = own_order_5("LXD_short", 1, settings)
+    assert x.size == 4
+    with pytest.raises(ArcError, match="6 lines found in 1 spectra, 6 of them usable"):
+        solve([spectra], lamp_lines(["Ar"]), off(wave, 1, STRETCH), settings.arc)
 
 
 @pytest.mark.parametrize("guess", [(1.48985, 1.79175), (1.4842, 1.77424)], ids=["red", "blue"])
