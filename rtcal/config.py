@@ -6,8 +6,7 @@ from msgspec import Meta, Struct
 
 from refcache import FRAME_TYPES, RefcacheSettings
 from rtcal.sky_settings import AdcSettings, WcsSettings
-from rtcal.spectrograph.arc import ArcSettings
-from rtcal.spectrograph.settings import SpectrographSettings
+from rtcal.spectrograph.settings import ArcSettings, SpectrographSettings
 from streams.csw_settings import CswSettings
 from streams.endpoints import StreamsSettings
 from streams.fits_keys import FitsKeys

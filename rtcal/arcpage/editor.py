@@ -13,20 +13,13 @@ from rtcal.arcpage.edits import Auto, Edit, Mask, Name, Order, Redo, Reset, Undo
 from rtcal.arcpage.refit import SAME_UM, best_of, fitted, suggest, unmask, with_line
 from rtcal.arcpage.together import AllLines, Named, fit_together
 from rtcal.errors import UsageError
-from rtcal.spectrograph.arc import (
-    MASKED,
-    NAMED,
-    UNNAMED,
-    ArcSettings,
-    ArcSolution,
-    TraceSolution,
-    median_shape,
-    share_with_neighbours,
-)
-from rtcal.spectrograph.arcfile import SolvedArc
 from rtcal.spectrograph.linelists import LineList
 from rtcal.spectrograph.matching import Matched
 from rtcal.spectrograph.neighbours import nearest
+from rtcal.spectrograph.rescue import median_shape, share_with_neighbours
+from rtcal.spectrograph.settings import ArcSettings
+from rtcal.spectrograph.solution import MASKED, NAMED, UNNAMED, ArcSolution, TraceSolution
+from rtcal.spectrograph.solvedarc import SolvedArc
 
 MOST_UNDONE = 500
 HELPERS = 9

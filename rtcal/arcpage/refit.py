@@ -8,7 +8,6 @@ from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
 from rtcal.errors import UsageError
-from rtcal.spectrograph.arc import MASKED, NAMED, TraceSolution
 from rtcal.spectrograph.fitting import Lines, fit_clipped
 from rtcal.spectrograph.linelists import Floats, LineList
 from rtcal.spectrograph.matching import (
@@ -22,6 +21,7 @@ from rtcal.spectrograph.matching import (
     to_u,
     weights_of,
 )
+from rtcal.spectrograph.solution import MASKED, NAMED, TraceSolution
 
 FWHM_OF_SIGMA = 2.355
 SAME_UM = 1e-9

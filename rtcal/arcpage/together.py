@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtcal.arcpage.refit import FWHM_OF_SIGMA, LEAST, fitted
-from rtcal.spectrograph.arc import LIGHT_KM_S, NAMED, TraceSolution
 from rtcal.spectrograph.fitting import HIGHEST_ORDER, Lines, fit_clipped, least_squares
 from rtcal.spectrograph.linelists import Floats, LineList
 from rtcal.spectrograph.matching import (
@@ -21,6 +20,7 @@ from rtcal.spectrograph.matching import (
     weights_of,
 )
 from rtcal.spectrograph.series import derivatives, values
+from rtcal.spectrograph.solution import LIGHT_KM_S, NAMED, TraceSolution
 
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from rtcal.arcpage.editor import ArcEditor
 from rtcal.arcpage.refit import unclear
 from rtcal.arcpage.together import Named
-from rtcal.spectrograph.arc import TraceSolution
 from rtcal.spectrograph.linelists import Floats
 from rtcal.spectrograph.matching import Matched
+from rtcal.spectrograph.solution import TraceSolution
 
 FACTS = ("INSTRUME", "DETECTOR", "INSTMODE", "GRATING", "FILTER", "SCALE", "LLMSKST", "SLMSKST", "LAMPS", "USEAFTER")
 MOST_LISTED = 2000

@@ -13,24 +13,21 @@ from astropy.io import fits
 from msgspec.structs import replace
 
 from rtcal.commands.arc_edit import edit
-from rtcal.commands.common import (
-    ConfigOption,
-    JsonOption,
-    OverrideOption,
-    load_settings,
-    progress_bar,
-    say,
-)
+from rtcal.commands.common import ConfigOption, JsonOption, OverrideOption, load_settings, progress_bar, say
 from rtcal.commands.refs_common import print_rows
 from rtcal.commands.refs_make_common import PEDIGREES
 from rtcal.config import Settings
 from rtcal.errors import UsageError
 from rtcal.refmake.plots import check_plot
-from rtcal.spectrograph.arc import ArcSettings, ArcSolution, Spectra, solve
-from rtcal.spectrograph.arcfile import read_arc, read_solution, read_traces, write_arc
+from rtcal.spectrograph.arc import solve
+from rtcal.spectrograph.arcfile import read_arc, read_solution, read_traces
 from rtcal.spectrograph.arcframes import ArcFrame, load_frames, load_spectra, spectra_of, together
 from rtcal.spectrograph.arcplot import plot_residuals
+from rtcal.spectrograph.arcwrite import write_arc
+from rtcal.spectrograph.detection import Spectra
 from rtcal.spectrograph.linelists import LineList, Medium, lamp_lines, read_lines
+from rtcal.spectrograph.settings import ArcSettings
+from rtcal.spectrograph.solution import ArcSolution
 from rtcal.spectrograph.traces import Traces, cut_to_light, find_traces
 from streams.fits_files import open_fits
 from streams.messages import Scalar

@@ -18,7 +18,8 @@ from rtcal.arcpage.server import ArcPage, Save
 from rtcal.commands.common import ConfigOption, load_settings, say
 from rtcal.commands.refs_common import CacheOption, chosen_context, open_cache
 from rtcal.errors import RtcalError, UsageError
-from rtcal.spectrograph.arcfile import read_solved, write_arc
+from rtcal.spectrograph.arcwrite import write_arc
+from rtcal.spectrograph.solvedarc import read_solved
 
 Enter = Callable[[Path], list[str]]
 

@@ -9,8 +9,9 @@ from astropy.io import fits
 from rtcal.commands.common import ConfigOption, OverrideOption, load_settings, progress_bar, say
 from rtcal.commands.refs_make_common import Inputs, Out, Overwrite, Pedigree, check_output
 from rtcal.errors import UsageError
-from rtcal.spectrograph.arcfile import read_traces, reference_cards
+from rtcal.spectrograph.arcfile import read_traces
 from rtcal.spectrograph.arcframes import load_frames
+from rtcal.spectrograph.arcwrite import reference_cards
 from rtcal.spectrograph.lensletscan import extensions, measure
 from streams.fits_images import write_hdus
 

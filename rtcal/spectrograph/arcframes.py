@@ -15,7 +15,7 @@ from rtcal.config import Settings
 from rtcal.errors import UsageError
 from rtcal.kernels import extract as kernel
 from rtcal.reduce import Reducer
-from rtcal.spectrograph.arc import Spectra
+from rtcal.spectrograph.detection import Spectra
 from rtcal.spectrograph.profiles import UNUSABLE, Profiles
 from rtcal.spectrograph.traces import Traces
 from streams.clock import SystemClock, iso_utc

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from rtcal.refmake.plots import save_figure
-from rtcal.spectrograph.arc import ArcSolution
 from rtcal.spectrograph.linelists import Floats
+from rtcal.spectrograph.solution import ArcSolution
 
 
 def plot_residuals(path: Path, solution: ArcSolution, middle_y: Floats, title: str) -> None:

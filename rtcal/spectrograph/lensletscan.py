@@ -17,7 +17,8 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from rtcal.errors import RtcalError, UsageError
-from rtcal.spectrograph.arcfile import read_traces, trace_table
+from rtcal.spectrograph.arcfile import read_traces
+from rtcal.spectrograph.arctables import trace_table
 from rtcal.spectrograph.profiles import UNUSABLE, Flags, Image, Measured, Profiles
 from rtcal.spectrograph.traces import Traces
 from streams.fits_files import guarded, open_fits

@@ -17,7 +17,7 @@ from playwright.sync_api import sync_playwright
 
 from rtcal.config import Settings
 from rtcal.spectrograph.arc import solve
-from rtcal.spectrograph.arcfile import write_arc
+from rtcal.spectrograph.arcwrite import write_arc
 from streams.dq import Dq
 from streams.messages import AdcResidual, Frame, Quality
 from streams.settings import load

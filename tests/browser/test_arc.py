@@ -6,8 +6,8 @@ import sys
 import pytest
 from playwright.sync_api import expect
 
-from rtcal.spectrograph.arc import NAMED
-from rtcal.spectrograph.arcfile import read_solved
+from rtcal.spectrograph.solution import NAMED
+from rtcal.spectrograph.solvedarc import read_solved
 from tests.browser.conftest import LIMIT_MS
 from tests.rtcal.arcpage.conftest import DARK, made
 from tests.rtcal.conftest import settings

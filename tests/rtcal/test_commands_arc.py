@@ -7,7 +7,7 @@ import pytest
 from astropy.io import fits
 from scipy.stats import norm
 
-from rtcal.spectrograph.arcfile import trace_table
+from rtcal.spectrograph.arctables import trace_table
 from streams.fits_images import write_hdus, write_image
 from tests.rtcal.spectrograph.synthetic import Arc
 from tests.rtcal.spectrograph.test_arcfile import placed

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from rtcal.spectrograph.arc import ArcError, detect, solve
+from rtcal.spectrograph.arc import solve
 from rtcal.spectrograph.arcframes import load_spectra
+from rtcal.spectrograph.detection import detect
 from rtcal.spectrograph.linelists import lamp_lines
 from rtcal.spectrograph.matching import BLEND_FWHM, blended
+from rtcal.spectrograph.solution import ArcError
 from tests.data import shared_data
 
 pytestmark = pytest.mark.real_data

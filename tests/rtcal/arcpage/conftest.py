@@ -5,7 +5,8 @@ import pytest
 
 from rtcal.arcpage.editor import ArcEditor
 from rtcal.spectrograph.arc import solve
-from rtcal.spectrograph.arcfile import read_solved, write_arc
+from rtcal.spectrograph.arcwrite import write_arc
+from rtcal.spectrograph.solvedarc import read_solved
 from tests.rtcal.spectrograph.synthetic import Arc
 from tests.rtcal.spectrograph.test_arcfile import HEADER, placed
 

@@ -7,8 +7,8 @@ from msgspec.structs import replace
 from rtcal.arcpage.editor import ArcEditor
 from rtcal.arcpage.edits import Auto, Mask, Name, Order, Redo, Reset, Undo, Unname, Use
 from rtcal.errors import UsageError
-from rtcal.spectrograph.arc import MASKED, NAMED
-from rtcal.spectrograph.arcfile import read_solved
+from rtcal.spectrograph.solution import MASKED, NAMED
+from rtcal.spectrograph.solvedarc import read_solved
 from tests.rtcal.arcpage.conftest import COUNT, DARK
 
 ID = 12

@@ -11,7 +11,7 @@ from rtcal.commands.arc_edit import enter, save
 from rtcal.config import Settings
 from rtcal.products import write_frame
 from rtcal.reduce import Reducer
-from rtcal.spectrograph.arcfile import read_solved
+from rtcal.spectrograph.solvedarc import read_solved
 from streams import settings as settings_file
 from streams.messages import Cube, Frame
 from streams.simulator import Simulator, write_references

@@ -11,7 +11,7 @@ import pytest
 from rtcal.arcpage.server import ArcPage
 from rtcal.commands.arc_edit import save
 from rtcal.errors import RtcalError, UsageError
-from rtcal.spectrograph.arcfile import read_solved
+from rtcal.spectrograph.solvedarc import read_solved
 
 
 @pytest.fixture

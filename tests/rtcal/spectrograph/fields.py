@@ -3,7 +3,8 @@
 import numpy as np
 from astropy.io import fits
 
-from rtcal.spectrograph.arcfile import Arc, paint, trace_table
+from rtcal.spectrograph.arcfile import Arc
+from rtcal.spectrograph.arctables import paint, trace_table
 from rtcal.spectrograph.traces import Traces
 from streams.simulator.instrument import band_um
 from streams.simulator.spectra import lay_traces, spectra_light

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.special import erf
 
-from rtcal.spectrograph.arc import Spectra
+from rtcal.spectrograph.detection import Spectra
 from rtcal.spectrograph.linelists import LineList, lamp_lines
 
 

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from msgspec.structs import replace as with_keys
 
-from rtcal.spectrograph.arc import ArcError, detect, solve
+from rtcal.spectrograph.arc import solve
+from rtcal.spectrograph.detection import detect
 from rtcal.spectrograph.linelists import LineList, lamp_lines
+from rtcal.spectrograph.solution import ArcError
 from tests.rtcal.spectrograph.synthetic import Arc, line_flux
 
 

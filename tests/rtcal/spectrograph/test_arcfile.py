@@ -6,7 +6,9 @@ from astropy.io import fits
 
 from rtcal.errors import RtcalError
 from rtcal.spectrograph.arc import solve
-from rtcal.spectrograph.arcfile import paint, read_arc, read_traces, trace_table, write_arc
+from rtcal.spectrograph.arcfile import read_arc, read_traces
+from rtcal.spectrograph.arctables import paint, trace_table
+from rtcal.spectrograph.arcwrite import write_arc
 from rtcal.spectrograph.traces import from_columns
 from streams.errors import StreamsError
 from streams.fits_images import write_hdus

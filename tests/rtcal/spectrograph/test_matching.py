@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rtcal.spectrograph.arc import detect
+from rtcal.spectrograph.detection import detect
 from rtcal.spectrograph.linelists import LineList, lamp_lines
 from rtcal.spectrograph.matching import Detected, Limits, blended, linear_guess, match
 from tests.rtcal.spectrograph.synthetic import Arc
