@@ -21,7 +21,6 @@ from refcache import ReferenceStore, Watcher
 from refcache.preload import UNKNOWN_SHAPE
 from rtcal.announcements import Announcements
 from rtcal.bands import Bands
-from rtcal.binned import binned_frame
 from rtcal.buffers import Stock
 from rtcal.config import Settings
 from rtcal.joined import Monitor
@@ -264,10 +263,6 @@ class Daemon:
     def _publish(self, message: Message) -> None:
         provisional = isinstance(message, Cube) and message.header.provisional
         large = isinstance(message, Frame | Cube) and not provisional
-        if isinstance(message, Frame):
-            binned = binned_frame(message, self._settings.daemon.preview_pixels, self._bands)
-            if binned is not None:
-                self._previews.send(binned)
         (self._frames if large else self._previews).send(message)
         if self._writer is not None and isinstance(message, Frame | Cube | Spectrum) and not provisional:
             self._writer.put(message)

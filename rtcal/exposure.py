@@ -20,6 +20,7 @@ from rtcal.quality import channel_noise_e
 from rtcal.ramp import Plan, Ramp
 from rtcal.snapshots import is_spectral
 from rtcal.steps import Chain
+from rtcal.survey import Survey
 from streams.dq import Dq
 from streams.messages import Frame, FrameHeader, Read, ReadHeader
 from streams.windows import corner
@@ -66,7 +67,8 @@ class Exposure:
         self._estimate: Estimate | None = None
         self._noise: Noise | None = None
         self._effective_s = 0.0
-        self._first_ns = self._last_ns = opening.header.time_ns
+        self.first_ns = self.last_ns = opening.header.time_ns
+        """Times of the first and the last of the reads that were used, TAI [ns]."""
         self._whole = True
         self.channel_noise_e: list[float] = []
         """Of one read in the last ramp that was closed, by channel; empty without reference pixels."""
@@ -189,7 +191,7 @@ class Exposure:
         if self.plan.mode == "mcds":
             self._take_end(ramp, read.header.read)
         time_ns = read.header.time_ns
-        self._first_ns, self._last_ns = min(self._first_ns, time_ns), max(self._last_ns, time_ns)
+        self.first_ns, self.last_ns = min(self.first_ns, time_ns), max(self.last_ns, time_ns)
 
     def _sample(self, raw: RawImage, zero: RawImage) -> Sample:
         """Measure the reference pixels; without a border the read stays as it is, and the frame says so."""
@@ -292,9 +294,16 @@ class Exposure:
             self.notes.append(text)
 
     def frame(
-        self, settings: CalibrationSettings, *, sequence: int, revision: int, final: bool, published_ns: int
+        self,
+        settings: CalibrationSettings,
+        survey: Survey,
+        *,
+        sequence: int,
+        revision: int,
+        final: bool,
+        published_ns: int,
     ) -> Frame:
-        """Calibrate what the closed ramps have given.
+        """Calibrate what the closed ramps have given; `survey` sees its rows go by.
 
         Returns
         -------
@@ -303,12 +312,13 @@ class Exposure:
         """
         opening, detector = self.opening, self.plan.detector
         spectral = is_spectral(opening.setup)
-        out, sky = finish(self.sums, self.calibration, settings, self._bands, always=self.always, spectral=spectral)
+        sums, always = self.sums, self.always
+        out, sky = finish(sums, self.calibration, settings, self._bands, survey, always=always, spectral=spectral)
         header = FrameHeader(
             instrument=opening.instrument,
             detector=opening.detector,
             sequence=sequence,
-            time_ns=self._last_ns,
+            time_ns=self.last_ns,
             exposure_id=opening.exposure_id,
             revision=revision,
             ramps=self.ramps,
@@ -317,7 +327,7 @@ class Exposure:
             mode=self.plan.mode,
             reads_per_end=self.plan.ends_of(opening),
             effective_s=self._effective_s,
-            first_read_ns=self._first_ns,
+            first_read_ns=self.first_ns,
             published_ns=published_ns,
             reads_used=self.counts["used"],
             reads_lost=self.counts["lost"],

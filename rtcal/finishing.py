@@ -12,6 +12,7 @@ from rtcal.config import CalibrationSettings
 from rtcal.kernels.finish import Estimate, Noise, Output
 from rtcal.kernels.planes import State
 from rtcal.steps import Inputs
+from rtcal.survey import Survey
 
 UNRELIABLE = 10
 """A slope whose error is so many times the median error is not to be relied on."""
@@ -73,6 +74,7 @@ def finish(
     calibration: Calibration,
     settings: CalibrationSettings,
     bands: Bands,
+    survey: Survey,
     *,
     always: int = 0,
     spectral: bool = False,
@@ -89,6 +91,8 @@ def finish(
         The `[calibration]` table.
     bands
         The pool.
+    survey
+        Sees all rows go by, and flags those that glow.
     always
         Flags that every pixel gets.
     spectral
@@ -121,5 +125,5 @@ def finish(
     def rows_of(start: int, stop: int, part: Output, first: int) -> None:
         sums.rows(inputs, start, stop, 1, limit, part, first)
 
-    steps.fill_frame(rows_of, settings.bad_pixels, out, bands)
+    steps.fill_frame(rows_of, settings.bad_pixels, out, bands, survey)
     return out, sky

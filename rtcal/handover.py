@@ -83,6 +83,6 @@ class Handover:
             windows=selection.windows.places,
             noise_e=tuple(exposure.channel_noise_e),
             always=exposure.always,
-            glow=self._issuer.glow,
+            glow=self._issuer.survey.glowing,
         )
         self._harvest = self._desk.take(kept, exposure.sums, calibration)

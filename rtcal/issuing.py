@@ -4,20 +4,18 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-import numpy as np
 from msgspec.structs import replace
 
 from rtcal.bands import Bands
-from rtcal.binned import screen_binning
 from rtcal.exposure import Exposure
 from rtcal.joined import Monitor, with_telemetry
-from rtcal.night.kept import Kept
+from rtcal.night.desk import Anew
 from rtcal.persistence import Persistence
 from rtcal.pipeline_settings import PipelineSettings
-from rtcal.quality import survey_frame
 from rtcal.ramp import Ramp
 from rtcal.snapshots import complete, is_spectral
 from rtcal.spectrograph.stage import CubeStage, Look
+from rtcal.survey import Survey, screen_binning
 from streams.clock import Clock
 from streams.messages import Frame, Message, Preview, PreviewHeader, ReadHeader
 
@@ -44,8 +42,8 @@ class Issuer:
     ----------
     final
         Whether the exposure's final frame is out.
-    glow
-        Pixels of the latest frame that may glow from earlier exposures, counted row by row.
+    survey
+        What was seen of the latest frame.
     """
 
     def __init__(
@@ -58,7 +56,7 @@ class Issuer:
         counters: Counter[str],
     ) -> None:
         self.final = False
-        self.glow = np.empty(0, np.int64)
+        self.survey = Survey((0, 0), settings.preview_pixels)
         self._settings = settings
         self._meter = settings.meter
         self._persistence = None if settings.meter is None else Persistence(settings.meter.settings)
@@ -77,10 +75,11 @@ class Issuer:
     def frame(self, exposure: Exposure, *, final: bool) -> tuple[Frame, Look | None]:
         """Return the frame of the ramps that are closed, and what the spectrograph makes of it at once."""
         spectral = is_spectral(exposure.opening.setup)
-        look = None
+        look, self.survey = None, self._new_survey(exposure)
         with self._bands.turn.take(urgent=spectral):
             frame = exposure.frame(
                 self._settings.calibration,
+                self.survey,
                 sequence=self._next("frame"),
                 revision=self._revision,
                 final=final,
@@ -103,19 +102,23 @@ class Issuer:
         frame = dataclasses.replace(frame, header=replace(frame.header, references=complete(frame.header)))
         return self._measured(frame, exposure)
 
-    def again(self, results: Iterable[tuple[Frame, Kept]]) -> Iterator[Message]:
+    def again(self, results: Iterable[Anew]) -> Iterator[Message]:
         """Give the frames that are issued again their numbers and times."""
-        for frame, kept in results:
+        for frame, survey, kept in results:
             header = replace(frame.header, sequence=self._next("frame"), published_ns=self._clock.tai_ns())
             self._counters["frames"] += 1
             self._counters["reissued"] += 1
             anew = dataclasses.replace(frame, header=header)
-            yield from self.products(anew, None if self._cubes is None else self._cubes.look(anew, kept.opening))
+            look = None if self._cubes is None else self._cubes.look(anew, kept.opening)
+            yield from self.products(anew, survey, look)
 
-    def products(self, frame: Frame, look: Look | None) -> Iterator[Message]:
-        """Yield what there is: white light and a spectrum, small and waited for; the frame; its cube."""
+    def products(self, frame: Frame, survey: Survey, look: Look | None) -> Iterator[Message]:
+        """Yield what there is: white light, a spectrum, the frame binned, small and waited for; the frame; its cube."""
         if look is not None:
             yield from look.quick
+        binned = survey.binned(frame)
+        if binned is not None:
+            yield binned
         yield frame
         if look is not None and self._cubes is not None:
             yield from self._cubes.cube(look)
@@ -158,14 +161,21 @@ class Issuer:
         if cube is not None:
             yield cube
 
+    def _new_survey(self, exposure: Exposure) -> Survey:
+        """Return what is to see the exposure's frame."""
+        shape, glow = exposure.calibration.shape, None
+        if self._persistence is not None:
+            opening = exposure.opening
+            glow = self._persistence.glow(opening.exposure_id, exposure.first_ns, exposure.last_ns, shape)
+        return Survey(shape, self._settings.preview_pixels, glow)
+
     def _measured(self, frame: Frame, exposure: Exposure) -> Frame:
-        """Say in a frame's header how good it is, and flag what may glow."""
+        """Say in a frame's header how good it is."""
         if self._meter is None or self._persistence is None:
             return frame
-        self.glow = self._persistence.flag(frame)
-        rows = survey_frame(frame, self._bands)
-        quality = self._meter.measure(frame, rows, exposure.channel_noise_e, int(self.glow.size))
-        self._persistence.remember(frame, rows)
+        blocks, glowing = self.survey.blocks, self.survey.glowing.size
+        quality = self._meter.measure(frame, blocks, exposure.channel_noise_e, glowing)
+        self._persistence.remember(frame, blocks)
         header = replace(frame.header, quality=quality, published_ns=self._clock.tai_ns())
         return dataclasses.replace(frame, header=header)
 

@@ -6,18 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rtcal.config import QualitySettings
-from rtcal.kernels import survey
-from rtcal.kernels.survey import Rows
+from rtcal.kernels.survey import Blocks, Glow, find_full
+from rtcal.survey import glow_of
 from streams.clock import NS
 from streams.dq import Dq
 from streams.messages import Frame
 
-SIGNIFICANCE = 3.0
 MOST_PIXELS = 400_000
 
 
 @dataclass(frozen=True)
-class _Glow:
+class _Bright:
     """Pixels of one exposure, by flat index, and the charge that each held [e-]."""
 
     exposure_id: str
@@ -27,7 +26,7 @@ class _Glow:
 
 
 class Persistence:
-    """Remembers the bright pixels of one detector's exposures; what it flags depends on the frames alone.
+    """Remembers the bright pixels of one detector's exposures; what glows depends on the frames alone.
 
     Parameters
     ----------
@@ -37,40 +36,41 @@ class Persistence:
 
     def __init__(self, settings: QualitySettings) -> None:
         self._settings = settings
-        self._past: list[_Glow] = []
+        self._past: list[_Bright] = []
         self._shape: tuple[int, ...] = ()
 
-    def flag(self, frame: Frame) -> NDArray[np.int64]:
-        """Set PERSISTENCE where an earlier exposure's charge would still show by 3 sigma; return these pixels.
+    def glow(self, exposure_id: str, first_ns: int, last_ns: int, shape: tuple[int, int]) -> Glow:
+        """Return the pixels of earlier exposures, and how strongly they glow: their charge decays as one over time.
 
-        The charge decays as one over time. The frame's `dq` is changed in place. Pixels are counted row by row.
+        Parameters
+        ----------
+        exposure_id
+            The exposure; it does not glow in itself.
+        first_ns, last_ns
+            Its first and its last read, TAI [ns].
+        shape
+            Of its frame.
         """
-        header = frame.header
-        self._fit_to(frame.data.shape)
-        oldest = header.time_ns - int(self._settings.persistence_s * NS)
-        self._past = [glow for glow in self._past if glow.time_ns >= oldest]
-        err, dq = frame.err.reshape(-1), frame.dq.reshape(-1)
-        flagged = [np.empty(0, np.int64)]
-        for glow in self._past:
-            if glow.exposure_id == header.exposure_id or glow.time_ns >= header.time_ns:
-                continue
-            after_s = max(1.0, ((header.first_read_ns + header.time_ns) // 2 - glow.time_ns) / NS)
-            rate = glow.charge_e * np.float32(self._settings.persistence_at_1s / after_s)
-            shows = glow.pixels[rate > SIGNIFICANCE * err[glow.pixels]]
-            fresh = shows[dq[shows] & np.uint32(Dq.PERSISTENCE) == 0]
-            dq[fresh] |= np.uint32(Dq.PERSISTENCE)
-            flagged.append(fresh)
-        return np.concatenate(flagged)
+        self._fit_to(shape)
+        oldest = last_ns - int(self._settings.persistence_s * NS)
+        self._past = [past for past in self._past if past.time_ns >= oldest]
+        glowing = []
+        for past in self._past:
+            if past.exposure_id != exposure_id and past.time_ns < last_ns:
+                after_s = max(1.0, ((first_ns + last_ns) // 2 - past.time_ns) / NS)
+                factor = np.float32(self._settings.persistence_at_1s / after_s)
+                glowing.append((past.pixels, past.charge_e * factor))
+        return glow_of(glowing)
 
     def _fit_to(self, shape: tuple[int, ...]) -> None:
         """Forget everything where frames have another shape than before."""
         if shape != self._shape:
             self._past, self._shape = [], shape
 
-    def remember(self, frame: Frame, rows: Rows) -> None:
+    def remember(self, frame: Frame, blocks: Blocks) -> None:
         """Keep the pixels that were nearly full, the latest frame of an exposure in place of its earlier ones.
 
-        `rows` are what `quality.survey_frame` found.
+        `blocks` are what its rows hold (`survey`).
         """
         header = frame.header
         self._fit_to(frame.data.shape)
@@ -80,12 +80,12 @@ class Persistence:
         well = header.saturation_dn * header.gain_e_per_dn
         level = np.float32(self._settings.persistence_fraction * well / length_s if length_s > 0 else np.inf)
         found = np.empty(MOST_PIXELS, np.int64)
-        number = survey.find_full(frame.data, frame.dq, np.uint32(Dq.SATURATED), level, rows, found)
+        number = find_full(frame.data, frame.dq, np.uint32(Dq.SATURATED), level, blocks, found)
         pixels = found[: min(number, MOST_PIXELS)].copy()
         charge = frame.data.reshape(-1)[pixels] * np.float32(length_s)
         saturated = frame.dq.reshape(-1)[pixels] & np.uint32(Dq.SATURATED) != 0
         charge = np.where(saturated | ~np.isfinite(charge), well, np.minimum(charge, well)).astype(np.float32)
-        glow = _Glow(header.exposure_id, header.time_ns, pixels, charge)
+        bright = _Bright(header.exposure_id, header.time_ns, pixels, charge)
         self._past = [one for one in self._past if one.exposure_id != header.exposure_id]
         if pixels.size:
-            self._past.append(glow)
+            self._past.append(bright)

@@ -86,7 +86,7 @@ class Pipeline:
         desk = None
         if settings.night is not None:
             night = night or Night(settings.night, live=False)
-            desk = Desk(settings.night, settings.calibration, night, bands, settings.meter)
+            desk = Desk(settings.night, settings.calibration, night, bands, settings.preview_pixels, settings.meter)
         self._order = Resequencer(settings.hold_reads)
         self._selection = Selection(references, settings, desk, self.counters)
         self._issuer = Issuer(settings, bands, clock, monitor, cubes, self.counters)
@@ -312,7 +312,7 @@ class Pipeline:
         latest_ns = self._latest.time_ns if self._latest is not None else exposure.opening.time_ns
         self._selection.renew(exposure, latest_ns)
         frame, look = self._issuer.frame(exposure, final=final)
-        yield from self._issuer.products(frame, look)
+        yield from self._issuer.products(frame, self._issuer.survey, look)
         if final and self._night is not None:
             yield from self._night.take(exposure, frame, self._selection)
 

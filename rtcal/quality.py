@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rtcal.bands import Bands
 from rtcal.config import QualitySettings
 from rtcal.kernels import survey
-from rtcal.kernels.survey import Rows
+from rtcal.kernels.survey import Blocks
+from rtcal.survey import NO_STAR, Survey
 from streams import photometry
 from streams.dq import Dq
 from streams.messages import Frame, FrameHeader, Quality
@@ -24,37 +24,16 @@ from streams.photometry import NoSource, Star, measure_star
 from streams.robust import MAD_TO_SIGMA, Clipped, clipped_median
 
 UNUSABLE = int(Dq.DO_NOT_USE | Dq.REFERENCE_PIXEL)
-NO_STAR = int(Dq.DO_NOT_USE | Dq.REFERENCE_PIXEL | Dq.SATURATED | Dq.JUMP_DET | Dq.HOT | Dq.PERSISTENCE)
 SAMPLE_SIDE = 256
 SEARCHED = 8
 """Bands of rows that are searched for each star that is wanted."""
 BAND_ROWS = 16
-COUNTED = np.array([int(Dq.SATURATED), int(Dq.JUMP_DET)], np.uint32)
 MOST_SUMMITS = 20_000
 SUMMIT_REACH = 3
 APART_PX = 24.0
 """Stars nearer to a brighter one than this are not measured: each would have the other's light."""
 EE_MAS = 50.0
 ANNULUS_PX = 12.0
-SURVEY_BYTES = 8
-"""Of a pixel that are looked at: rate and flags."""
-
-
-def survey_frame(frame: Frame, bands: Bands) -> Rows:
-    """Look at every pixel of a frame once: what its rows hold, which all else here is found by."""
-    height, width = frame.data.shape
-    rows = Rows(
-        np.empty(height, np.float32),
-        np.empty(height, np.float32),
-        np.empty(height, np.uint32),
-        np.empty((height, COUNTED.size), np.int64),
-    )
-
-    def look(part: slice) -> None:
-        survey.look_at_rows(part.start, part.stop, frame.data, frame.dq, np.uint32(NO_STAR), COUNTED, rows)
-
-    bands.run(look, (height, width), SURVEY_BYTES)
-    return rows
 
 
 @dataclass(frozen=True)
@@ -64,15 +43,15 @@ class Meter:
     settings: QualitySettings
     optics: Optics
 
-    def measure(self, frame: Frame, rows: Rows, read_noise_e: Sequence[float], persistent: int = 0) -> Quality:
+    def measure(self, frame: Frame, blocks: Blocks, read_noise_e: Sequence[float], persistent: int = 0) -> Quality:
         """Measure a frame.
 
         Parameters
         ----------
         frame
             The frame, calibrated; its arrays are not changed.
-        rows
-            What `survey_frame` found in it.
+        blocks
+            What its rows hold (`survey`).
         read_noise_e
             Of one read by channel, as the reference pixels showed [e-].
         persistent
@@ -80,8 +59,8 @@ class Meter:
         """
         header = frame.header
         sky, noise, _ = _sky(frame)
-        saturated, jumps = (int(count) for count in rows.counts.sum(axis=0))
-        stars = self._stars(frame, sky + self.settings.significance * noise, rows)
+        saturated, jumps = (int(count) for count in blocks.counts.sum(axis=0))
+        stars = self._stars(frame, sky + self.settings.significance * noise, blocks)
         area_cm2 = frame.data.size * (self.optics.settings.pixel_um * 1e-4) ** 2
         zero_point = self.optics.zero_point(header.setup)
         return Quality(
@@ -92,7 +71,7 @@ class Meter:
             zero_point=zero_point,
             background_limited_s=background_limited_s(header, sky, frame),
             saturated_fraction=saturated / frame.data.size,
-            **_filling(header, float(rows.highest_good.max(initial=sky if math.isfinite(sky) else -math.inf))),
+            **_filling(header, float(blocks.highest_good.max(initial=sky if math.isfinite(sky) else -math.inf))),
             read_noise_e=list(read_noise_e),
             jumps=jumps,
             jumps_per_s_cm2=jumps / header.effective_s / area_cm2 if header.effective_s > 0 else None,
@@ -104,7 +83,7 @@ class Meter:
             return None
         return zero_point - 2.5 * math.log10(sky / (self.optics.pixel_mas / 1000) ** 2)
 
-    def _stars(self, frame: Frame, faintest: float, rows: Rows) -> list[Star]:
+    def _stars(self, frame: Frame, faintest: float, blocks: Blocks) -> list[Star]:
         """Measure the brightest stars that are neither saturated nor beside a brighter one.
 
         Only bands with one of the brightest pixels are searched: a crowded frame has far more stars than are needed.
@@ -112,10 +91,11 @@ class Meter:
         if not (math.isfinite(faintest) and self.settings.sources):
             return []
         enough = SEARCHED * self.settings.sources
-        maxima = np.maximum.reduceat(rows.highest_good, np.arange(0, rows.highest_good.size, BAND_ROWS))
+        of_rows = blocks.highest_good.max(axis=1)
+        maxima = np.maximum.reduceat(of_rows, np.arange(0, of_rows.size, BAND_ROWS))
         level = np.float32(max(faintest, np.sort(maxima)[-enough - 1] if maxima.size > enough else -np.inf))
         found = np.empty((MOST_SUMMITS, 2), np.int64)
-        number = survey.find_summits(frame.data, frame.dq, np.uint32(NO_STAR), level, rows, SUMMIT_REACH, found)
+        number = survey.find_summits(frame.data, frame.dq, np.uint32(NO_STAR), level, blocks, SUMMIT_REACH, found)
         summits = found[: min(number, MOST_SUMMITS)]
         order = np.argsort(-frame.data[summits[:, 0], summits[:, 1]], kind="stable")
         stars: list[Star] = []
@@ -230,10 +210,11 @@ def compile_quality() -> None:
     """Compile what measures frames, before the first one waits for it."""
     rate, dq = np.zeros((8, 8), np.float32), np.zeros((8, 8), np.uint32)
     level, none = np.float32(0), np.uint32(0)
-    rows = Rows(rate[0], rate[1], dq[0], np.zeros((8, COUNTED.size), np.int64))
-    survey.look_at_rows(0, 8, rate, dq, none, COUNTED, rows)
-    survey.find_summits(rate, dq, none, level, rows, 1, np.empty((2, 2), np.int64))
-    survey.find_full(rate, dq, none, level, rows, np.empty(2, np.int64))
+    blocks = Survey((8, 8), 8).blocks
+    for plane in blocks:
+        plane.fill(0)
+    survey.find_summits(rate, dq, none, level, blocks, 1, np.empty((2, 2), np.int64))
+    survey.find_full(rate, dq, none, level, blocks, np.empty(2, np.int64))
     photometry.compile_kernels()
 
 

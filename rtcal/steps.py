@@ -18,6 +18,7 @@ from rtcal.kernels import badpix, bins, close, finish, preview, read, refpix, we
 from rtcal.kernels.finish import Applied, Output, Product
 from rtcal.kernels.flags import DO_NOT_USE, REFERENCE_PIXEL
 from rtcal.kernels.planes import BLOCK, Curve, Levels, Sample, State
+from rtcal.survey import Survey
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -397,7 +398,9 @@ def output(shape: tuple[int, int]) -> Output:
     return Output(rate, err, plane(shape, np.uint32, 13), plane(shape, np.uint16, 14))
 
 
-def finish_frame(state: State, inputs: Inputs, limit: float, bad_pixels: str, out: Output, bands: Bands) -> None:
+def finish_frame(
+    state: State, inputs: Inputs, limit: float, bad_pixels: str, out: Output, bands: Bands, survey: Survey
+) -> None:
     """Finish every row of a frame, and repair, blank or keep its bad pixels.
 
     Parameters
@@ -412,6 +415,8 @@ def finish_frame(state: State, inputs: Inputs, limit: float, bad_pixels: str, ou
         Overwritten.
     bands
         The pool.
+    survey
+        Sees all rows go by.
 
     Raises
     ------
@@ -419,13 +424,17 @@ def finish_frame(state: State, inputs: Inputs, limit: float, bad_pixels: str, ou
         If a reference does not have the shape of the frame.
     """
     inputs.check(_shape(state))
-    fill_frame(
-        lambda start, stop, part, first: inputs.rows(state, start, stop, 1, limit, part, first), bad_pixels, out, bands
-    )
+
+    def rows_of(start: int, stop: int, part: Output, first: int) -> None:
+        inputs.rows(state, start, stop, 1, limit, part, first)
+
+    fill_frame(rows_of, bad_pixels, out, bands, survey)
 
 
-def fill_frame(rows_of: Callable[[int, int, Output, int], None], bad_pixels: str, out: Output, bands: Bands) -> None:
-    """Have the rows of a frame made, a few at a time, and their bad pixels seen to while they are in the cache.
+def fill_frame(
+    rows_of: Callable[[int, int, Output, int], None], bad_pixels: str, out: Output, bands: Bands, survey: Survey
+) -> None:
+    """Have the rows of a frame made, a few at a time, their bad pixels seen to and looked at while in the cache.
 
     Parameters
     ----------
@@ -437,30 +446,35 @@ def fill_frame(rows_of: Callable[[int, int, Output, int], None], bad_pixels: str
         Overwritten.
     bands
         The pool.
+    survey
+        Sees all rows go by, in whole bins.
     """
     height, width = _shape_of(out.rate)
     reach = badpix.REACH if bad_pixels == "repair" else 0
+    unit = survey.binning
 
-    def work(rows: slice) -> None:
-        room = output((CHUNK_ROWS + 2 * badpix.REACH, width))
+    def work(bins: slice) -> None:
+        rows = slice(bins.start * unit, min(bins.stop * unit, height))
+        room = output((max(CHUNK_ROWS, unit) + 2 * badpix.REACH, width))
         top, held, done = max(rows.start - reach, 0), 0, rows.start
         last = min(rows.stop + reach, height)
         while done < rows.stop:
             stop = min(top + room.dq.shape[0], last)
             rows_of(top + held, stop, room, held)
             part = Output._make(plane[: stop - top] for plane in room)
-            ready = rows.stop if stop == last else stop - reach
+            ready = rows.stop if stop == last else done + (stop - reach - done) // unit * unit
             if bad_pixels == "repair":
                 badpix.repair(part.rate, part.err, part.dq, done - top, ready - top)
             elif bad_pixels == "nan":
                 badpix.blank(part.rate, part.err, part.dq)
+            survey.rows(done - top, ready - top, part, done)
             finish.put_rows(done - top, ready - top, part, done, out)
             first = max(ready - reach, top)
             held, done = stop - first, ready
             finish.move_up(first - top, held, room)  # what the repair of the rows that follow looks at
             top = first
 
-    bands.run(work, (height, width), BYTES_BY_HALVES)
+    bands.run(work, (-(-height // unit), width), BYTES_BY_HALVES * unit)
 
 
 def sample_step(shape: tuple[int, int], most: int = 100_000) -> int:

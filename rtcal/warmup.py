@@ -10,7 +10,6 @@ from msgspec.structs import replace
 
 from refcache import FRAME_TYPES, Bias, Chosen, Dark, Flags, Flat, Linearity, ReferenceSet, Saturation, Sky
 from rtcal.bands import Bands
-from rtcal.binned import binned_frame
 from rtcal.buffers import Buffers
 from rtcal.calibration import Calibration, Limits
 from rtcal.config import CalibrationSettings, Detector, Mode, Settings
@@ -22,6 +21,7 @@ from rtcal.spectrograph.arcfile import Arc
 from rtcal.spectrograph.cube import CubeMaker, white_light
 from rtcal.spectrograph.sky import oh_offset_px, sky_of
 from rtcal.spectrograph.traces import Traces
+from rtcal.survey import Survey, certain_glow
 from streams import settings as settings_file
 from streams.messages import Read, ReadHeader
 
@@ -65,7 +65,8 @@ def _reduce_one(
     exposure.close_ramp()
     for bad_pixels in ("repair", "nan"):
         how = replace(settings, bad_pixels=bad_pixels)
-        binned_frame(exposure.frame(how, sequence=0, revision=0, final=True, published_ns=0), SIDE // 2, bands)
+        survey = Survey((SIDE, SIDE), SIDE // 2, certain_glow(np.arange(SIDE)))
+        exposure.frame(how, survey, sequence=0, revision=0, final=True, published_ns=0)
 
 
 def _combine() -> None:

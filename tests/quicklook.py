@@ -7,8 +7,7 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from rtcal.bands import Bands
-from rtcal.binned import binned_frame
+from rtcal.survey import survey_of
 from streams import wire
 from streams.clock import NS, SystemClock
 from streams.dq import Dq
@@ -103,8 +102,7 @@ def make_frame(
 
 def make_binned(frame: Frame, pixels: int = 64) -> Binned:
     """Return what the daemon sends before a frame."""
-    with Bands(1) as bands:
-        binned = binned_frame(frame, pixels, bands)
+    binned = survey_of(frame, pixels).binned(frame)
     assert binned is not None, f"{frame.data.shape} fits {pixels} as it is"
     return binned
 

@@ -15,9 +15,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from rtcal.bands import Bands
-from rtcal.binned import binned_frame
 from rtcal.daemon import stop_on_signals
+from rtcal.survey import survey_of
 from streams.clock import NS, SystemClock
 from streams.messages import (
     Binned,
@@ -72,8 +71,8 @@ class _Sent:
             self._messages: list[Frame | Preview] = [_preview(name, pixels, binning) for name in names]
             return
         self._messages = [_frame(name, pixels) for name in names]
-        with Bands() as bands:
-            self._binned = [binned_frame(one, SCREEN_PIXELS, bands) for one in self._messages if isinstance(one, Frame)]
+        made = [one for one in self._messages if isinstance(one, Frame)]
+        self._binned = [survey_of(one, SCREEN_PIXELS).binned(one) for one in made]
 
     def send_all(self) -> None:
         """Send one of each detector, and a heartbeat."""

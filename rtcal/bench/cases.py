@@ -12,6 +12,7 @@ from rtcal.bench.scene import BAD_FRACTION, GAIN_E_PER_DN, LIMIT_E_PER_S, READS,
 from rtcal.bench.timing import Case
 from rtcal.kernels import badpix, bins
 from rtcal.kernels.finish import Output
+from rtcal.survey import Survey
 
 SUMS_BYTES = 20
 """For each read and pixel: the read, the zero level, two sums in and out."""
@@ -92,7 +93,8 @@ def judge_last(scene: Scene, bands: Bands) -> None:
 
 def finalise(scene: Scene, bands: Bands, *, linear: bool = True) -> Output:
     """Make a frame of a ramp's sums: slope, dark, scaled sky, flat, error, flags, repair."""
-    steps.finish_frame(scene.state, scene.inputs(linear=linear), LIMIT_E_PER_S, "repair", scene.out, bands)
+    survey = Survey(scene.shape, max(scene.shape))
+    steps.finish_frame(scene.state, scene.inputs(linear=linear), LIMIT_E_PER_S, "repair", scene.out, bands, survey)
     return scene.out
 
 

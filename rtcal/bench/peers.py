@@ -22,6 +22,7 @@ from rtcal.estimator import Timeline, slope_of
 from rtcal.kernels.finish import Noise
 from rtcal.kernels.planes import Sample
 from rtcal.steps import Chain, Inputs, JumpTest
+from rtcal.survey import Survey
 
 Cube = NDArray[np.uint16]
 Fit = Callable[[], NDArray[Any]]
@@ -81,7 +82,7 @@ def ours(cube: Cube, bands: Bands, test: JumpTest | None = None) -> Fit:
         estimate = steps.estimate_of(state, None, slope_of(times_s), len(cube), GAIN_E_PER_DN, gathered=False)
         one = steps.flat_row(1, shape[1])
         inputs = Inputs(estimate, noise, static_dq, 0, nothing, nothing, one, nothing.rate)
-        steps.finish_frame(state, inputs, np.inf, "keep", out, bands)
+        steps.finish_frame(state, inputs, np.inf, "keep", out, bands, Survey(shape, max(shape)))
         return out.rate
 
     return fit

@@ -7,6 +7,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -22,8 +23,9 @@ from rtcal.night.kept import Kept, identity_of
 from rtcal.night.kinds import Kind, fitting
 from rtcal.night.night import Night, run_harvest
 from rtcal.night.references import NightReferences
-from rtcal.quality import Meter, survey_frame
+from rtcal.quality import Meter
 from rtcal.snapshots import complete
+from rtcal.survey import Survey, certain_glow
 from streams.errors import ImageError
 from streams.messages import Frame, FrameHeader, ReadHeader
 
@@ -45,6 +47,14 @@ class Taken:
     harvest: Harvest
 
 
+class Anew(NamedTuple):
+    """A frame that was finished anew, what was seen of it, and what it was made of."""
+
+    frame: Frame
+    survey: Survey
+    kept: Kept
+
+
 class Desk:
     """References of the night and frames that wait for them, of one detector.
 
@@ -61,6 +71,8 @@ class Desk:
         Room and thread, shared with other detectors.
     bands
         The pool of threads for work that is done at once.
+    preview_pixels
+        Of a side of the screen that frames are binned for.
     meter
         Measures frames that are issued again; None: nobody does.
 
@@ -77,6 +89,7 @@ class Desk:
         calibration: CalibrationSettings,
         night: Night,
         bands: Bands,
+        preview_pixels: int,
         meter: Meter | None = None,
     ) -> None:
         # All keys are there from the start: another thread iterates over it.
@@ -86,12 +99,13 @@ class Desk:
         self._calibration = calibration
         self._night = night
         self._bands = night.bands if night.live else bands
+        self._preview_pixels = preview_pixels
         self._meter = meter
         self._references = NightReferences(settings, calibration.sky_stale_s, night.references, night.directory)
         self._skies: set[Setup] = set()
         """Setups of which a sky was taken, whether it serves already or not."""
         self._inbox: deque[Taken | None] = deque()
-        self._results: queue.SimpleQueue[tuple[Frame, Kept]] = queue.SimpleQueue()  # never more than one
+        self._results: queue.SimpleQueue[Anew] = queue.SimpleQueue()  # never more than one
         self._fetched = threading.Event()
         self._now_ns = 0
         self._begun: tuple[str, str, int] | None = None
@@ -188,7 +202,7 @@ class Desk:
         """Let the frames that wait for a file be looked at: one has been loaded."""
         self._ask()
 
-    def results(self) -> Iterator[tuple[Frame, Kept]]:
+    def results(self) -> Iterator[Anew]:
         """Yield the frames that are to be issued again, without numbers and time; offline they are made here."""
         if not self._night.live:
             if not self.idle:
@@ -198,11 +212,11 @@ class Desk:
             return
         yield from self._fetch(0.0)
 
-    def wait_for_result(self, timeout_s: float) -> Iterator[tuple[Frame, Kept]]:
+    def wait_for_result(self, timeout_s: float) -> Iterator[Anew]:
         """Yield one frame, if one comes in time."""
         yield from self._fetch(timeout_s)
 
-    def _fetch(self, timeout_s: float) -> Iterator[tuple[Frame, Kept]]:
+    def _fetch(self, timeout_s: float) -> Iterator[Anew]:
         try:
             result = self._results.get(timeout=timeout_s) if timeout_s else self._results.get_nowait()
         except queue.Empty:
@@ -227,13 +241,13 @@ class Desk:
             self.fail(error)
         self._answered = asked
 
-    def work(self) -> Iterator[tuple[Frame, Kept]]:
+    def work(self) -> Iterator[Anew]:
         """Do all that waits: take exposures in, make references of them, finish frames anew that are better by them.
 
         Yields
         ------
-        tuple
-            A frame, without its sequence number and time of publication, and what it was made of.
+        Anew
+            A frame, without its sequence number and time of publication.
         """
         if self._begun is not None:
             self._skies.update(self._references.take_up_earlier(*self._begun, self._night.tell_broken))
@@ -255,7 +269,7 @@ class Desk:
         if self._night.live:
             self._night.later(self)
 
-    def _hand_out(self, result: tuple[Frame, Kept]) -> None:
+    def _hand_out(self, result: Anew) -> None:
         """Give a frame to the detector's thread, and wait until it has taken it."""
         self._results.put(result)
         for _ in range(PUT_ROUNDS):
@@ -265,7 +279,7 @@ class Desk:
             self._let_by()
         try:
             self._results.get_nowait()
-            self.fail(RtcalError(f"nobody fetched {result[0].header.exposure_id} issued again"))
+            self.fail(RtcalError(f"nobody fetched {result.frame.header.exposure_id} issued again"))
         except queue.Empty:
             self._fetched.clear()
 
@@ -312,7 +326,7 @@ class Desk:
         except (RtcalError, ImageError, OSError) as error:
             self.fail(error)
 
-    def _reissue(self) -> Iterator[tuple[Frame, Kept]]:
+    def _reissue(self) -> Iterator[Anew]:
         """Finish the frames anew for which there are better references; forget those that are as good as they get."""
         loading, merged = False, None
         for kept in self._night.kept.of(self):
@@ -322,14 +336,14 @@ class Desk:
             if identity != before and len(identity) >= len(before):
                 merged = kept.calibration(references, merged)
                 try:
-                    frame = self._finished(kept, merged)
+                    frame, survey = self._finished(kept, merged)
                 except RtcalError as error:
                     self.fail(error)
                     self._night.kept.drop(self, kept.header.exposure_id)
                     continue
                 kept = dataclasses.replace(kept, header=frame.header, references=references)
                 self._keep(kept)
-                yield frame, kept
+                yield Anew(frame, survey, kept)
                 del frame
             loading = loading or references.loading
             settled = self._references.is_settled(exposure.setup, exposure.shape, kept.middle_ns, self._now_ns)
@@ -337,9 +351,10 @@ class Desk:
                 self._night.kept.drop(self, kept.header.exposure_id)
         self.loading = loading
 
-    def _finished(self, kept: Kept, calibration: Calibration) -> Frame:
+    def _finished(self, kept: Kept, calibration: Calibration) -> tuple[Frame, Survey]:
         """Finish a frame anew; its number and time are those of its first issue."""
-        out, sky = kept.finish(calibration, self._calibration, self._bands)
+        survey = Survey(kept.shape, self._preview_pixels, certain_glow(kept.glow))
+        out, sky = kept.finish(calibration, self._calibration, self._bands, survey)
         header = replace(
             kept.header,
             revision=kept.header.revision + 1,
@@ -349,6 +364,6 @@ class Desk:
         header = replace(header, references=complete(header))
         frame = Frame(header, out.rate, out.err, out.dq, out.saturated_from)
         if self._meter is None:
-            return frame
-        quality = self._meter.measure(frame, survey_frame(frame, self._bands), kept.noise_e, int(kept.glow.size))
-        return dataclasses.replace(frame, header=replace(header, quality=quality))
+            return frame, survey
+        quality = self._meter.measure(frame, survey.blocks, kept.noise_e, int(kept.glow.size))
+        return dataclasses.replace(frame, header=replace(header, quality=quality)), survey

@@ -17,7 +17,7 @@ from rtcal.night.bare import BareSums
 from rtcal.night.kinds import Kind
 from rtcal.snapshots import is_spectral
 from rtcal.steps import Inputs
-from streams.dq import Dq
+from rtcal.survey import Survey
 from streams.messages import FrameHeader
 from streams.windows import Window
 
@@ -77,9 +77,9 @@ class Kept:
         return Calibration.build(references, self.shape, self.border, old)
 
     def finish(
-        self, calibration: Calibration, settings: CalibrationSettings, bands: Bands
+        self, calibration: Calibration, settings: CalibrationSettings, bands: Bands, survey: Survey
     ) -> tuple[Output, SkyScale | None]:
-        """Finish its frame anew; return the planes, and the sky that was taken out.
+        """Finish its frame anew; return the planes, and the sky that was taken out. `survey` sees its rows go by.
 
         Raises
         ------
@@ -88,9 +88,8 @@ class Kept:
         """
         spectral = is_spectral(self.header.setup)
         calibration = calibration.masked(self.windows)
-        out, sky = finishing.finish(self.sums, calibration, settings, bands, always=self.always, spectral=spectral)
-        out.dq.reshape(-1)[self.glow] |= np.uint32(Dq.PERSISTENCE)
-        return out, sky
+        always = self.always
+        return finishing.finish(self.sums, calibration, settings, bands, survey, always=always, spectral=spectral)
 
 
 class Rates:

@@ -3,9 +3,13 @@
 import numpy as np
 import pytest
 
-from rtcal.binned import binned_frame, screen_binning
+from rtcal.survey import screen_binning, survey_of
 from streams.dq import Dq
 from tests.quicklook import make_frame
+
+
+def binned_frame(frame, pixels):
+    return survey_of(frame, pixels).binned(frame)
 
 
 def mean_oracle(data, good, binning):
@@ -29,33 +33,25 @@ def damaged(shape, seed):
 
 
 @pytest.mark.parametrize(("shape", "pixels", "binning"), [((64, 48), 16, 4), ((67, 33), 32, 3), ((20, 41), 21, 2)])
-def test_bins_hold_the_mean_of_the_pixels_that_may_be_used(shape, pixels, binning, bands):
+def test_bins_hold_the_mean_of_the_pixels_that_may_be_used(shape, pixels, binning):
     frame = damaged(shape, sum(shape))
-    binned = binned_frame(frame, pixels, bands)
+    binned = binned_frame(frame, pixels)
     good = np.isfinite(frame.data) & (frame.dq & np.uint32(Dq.DO_NOT_USE) == 0)
     assert binned.header.binning == binning == screen_binning(shape, pixels)
     np.testing.assert_allclose(binned.data, mean_oracle(frame.data, good, binning), rtol=1e-5, equal_nan=True)
     assert np.isnan(binned.data).any() == np.isnan(mean_oracle(frame.data, good, binning)).any()
 
 
-def test_bands_of_bins_put_together_are_the_whole(bands, monkeypatch):
-    frame = damaged((64, 48), 2)
-    whole = binned_frame(frame, 16, bands)
-    monkeypatch.setattr("rtcal.bands.LEAST_ROWS", 1)
-    monkeypatch.setattr("rtcal.bands.BAND_BYTES", 1)
-    np.testing.assert_array_equal(binned_frame(frame, 16, bands).data, whole.data)
-
-
-def test_it_says_which_frame_it_is(bands):
+def test_it_says_which_frame_it_is():
     frame = damaged((64, 64), 1)
-    header = binned_frame(frame, 16, bands).header
+    header = binned_frame(frame, 16).header
     assert (header.frame, header.sequence, header.full_shape) == (frame.header, frame.header.sequence, (64, 64))
     assert header.source == "IRIS/IMG1/binned"
 
 
-def test_a_frame_that_fits_a_screen_needs_none(bands):
-    assert binned_frame(make_frame("IMG1", side=64), 64, bands) is None
+def test_a_frame_that_fits_a_screen_needs_none():
+    assert binned_frame(make_frame("IMG1", side=64), 64) is None
 
 
-def test_a_strip_that_is_thinner_than_a_bin_has_none(bands):
-    assert binned_frame(make_frame("IMG1", data=np.ones((2, 64))), 16, bands) is None
+def test_a_strip_that_is_thinner_than_a_bin_has_none():
+    assert binned_frame(make_frame("IMG1", data=np.ones((2, 64))), 16) is None

@@ -13,6 +13,7 @@ from rtcal.config import Detector
 from rtcal.errors import ReadRejected
 from rtcal.exposure import Exposure
 from rtcal.ramp import Plan
+from rtcal.survey import Survey
 from streams.dq import Dq
 from streams.messages import Read
 from tests.fakes import FixedReferences, ramp_reads
@@ -35,7 +36,9 @@ def expose(
         exposure.add(read)
     exposure.close_ramp()
     how = replace(calibration_settings, **calibration)
-    return exposure.frame(how, sequence=0, revision=0, final=True, published_ns=1)
+    return exposure.frame(
+        how, Survey(exposure.calibration.shape, 1024), sequence=0, revision=0, final=True, published_ns=1
+    )
 
 
 def test_a_ramp_that_has_all_its_reads_takes_no_other(bands):
@@ -242,7 +245,14 @@ def test_drift_of_the_electronics_is_taken_out_by_the_reference_pixels(bands, ca
         for read in reads:
             exposure.add(read)
         exposure.close_ramp()
-        results[border] = exposure.frame(calibration_settings, sequence=0, revision=0, final=True, published_ns=0)
+        results[border] = exposure.frame(
+            calibration_settings,
+            Survey(exposure.calibration.shape, 1024),
+            sequence=0,
+            revision=0,
+            final=True,
+            published_ns=0,
+        )
     np.testing.assert_allclose(results[4].data[4:-4, 4:-4], 80.0, rtol=1e-4)
     assert np.abs(results[0].data - 80).max() > 1
     assert results[4].header.notes == []

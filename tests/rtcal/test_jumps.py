@@ -8,6 +8,7 @@ from rtcal.calibration import Calibration, Limits
 from rtcal.config import Detector
 from rtcal.exposure import Exposure
 from rtcal.ramp import Plan
+from rtcal.survey import Survey
 from streams.dq import Dq
 from tests.fakes import FixedReferences, ramp_reads
 
@@ -24,7 +25,14 @@ def frame_of(electrons, bands, calibration_settings):
     for read in reads:
         exposure.add(read)
     exposure.close_ramp()
-    return exposure.frame(calibration_settings, sequence=0, revision=0, final=True, published_ns=0)
+    return exposure.frame(
+        calibration_settings,
+        Survey(exposure.calibration.shape, 1024),
+        sequence=0,
+        revision=0,
+        final=True,
+        published_ns=0,
+    )
 
 
 @pytest.mark.parametrize("flux", [1, 110])

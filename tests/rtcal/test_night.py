@@ -16,6 +16,7 @@ from rtcal.night.bare import BareFile, BareSums, Harvest
 from rtcal.night.kinds import kind_of
 from rtcal.night.shelf import Room, Shelf
 from rtcal.pipeline import Pipeline
+from rtcal.survey import Survey
 from streams.dq import Dq
 from streams.messages import Frame, Read
 from tests.crds_cache import SHAPE as CACHE_SHAPE
@@ -279,7 +280,7 @@ def test_finishing_anew_is_what_the_exposure_itself_would_have_made(
         harvest.hurry()
         done.sums.state.moments.fill(np.nan)  # as the next exposure would
     harvest.run()
-    out, sky = finish(sums, done.calibration, table, bands)
+    out, sky = finish(sums, done.calibration, table, bands, Survey(SHAPE, 1024))
     np.testing.assert_allclose(out.rate, frame.data, rtol=2e-5, atol=1e-5)
     np.testing.assert_allclose(out.err, frame.err, rtol=2e-5)
     np.testing.assert_array_equal(out.dq, frame.dq)

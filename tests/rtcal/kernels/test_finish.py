@@ -10,6 +10,7 @@ from rtcal.errors import ShapeError
 from rtcal.kernels.finish import Estimate, Noise
 from rtcal.kernels.planes import BLOCK, FLOOR, JUMP, NEVER, SPILLED, Curve
 from rtcal.steps import Inputs
+from rtcal.survey import Survey, certain_glow
 from streams.dq import Dq
 
 SHAPE = (6, 300)
@@ -47,10 +48,10 @@ def inputs(state, *, gathered=True, always=0, dark=None, sky=None, flat=None, cu
     return Inputs(estimate, noise, static, always, dark or nothing, sky or nothing, *(flat or one))
 
 
-def finish(state, made, bad_pixels="keep", limit=np.inf, threads=1):
+def finish(state, made, bad_pixels="keep", limit=np.inf, threads=1, survey=None):
     out = steps.output(SHAPE)
     with Bands(threads) as bands:
-        steps.finish_frame(state, made, limit, bad_pixels, out, bands)
+        steps.finish_frame(state, made, limit, bad_pixels, out, bands, survey or Survey(SHAPE, max(SHAPE)))
     return out
 
 
@@ -171,6 +172,25 @@ def test_bad_pixels_are_treated_as_asked_in_every_band(how, monkeypatch):
     assert np.isnan(whole.rate[bad]).all() == (how == "nan")
     assert np.isfinite(whole.rate[~bad]).all()
     assert (whole.dq[bad] & Dq.DO_NOT_USE != 0).all()
+
+
+@pytest.mark.parametrize("pixels", [300, 150, 75])
+def test_rows_are_seen_as_they_are_put_down(pixels, monkeypatch):
+    """In bins of one row, of two and of four, which six rows do not fill."""
+    state, _, _ = gathered_state()
+    static = np.where(np.random.default_rng(5).random(SHAPE) < 0.2, np.uint32(Dq.DO_NOT_USE), np.uint32(0))
+    glow = certain_glow(np.array([7, 350, 1400]))
+    monkeypatch.setattr("rtcal.bands.LEAST_ROWS", 1)
+    monkeypatch.setattr("rtcal.bands.BAND_BYTES", 1)
+    monkeypatch.setattr(steps, "CHUNK_ROWS", 1)
+    seen, later = Survey(SHAPE, pixels, glow), Survey(SHAPE, pixels)
+    out = finish(state, inputs(state, static=static), "repair", threads=2, survey=seen)
+    later.rows(0, SHAPE[0], out, 0)
+    assert np.flatnonzero(out.dq & Dq.PERSISTENCE).tolist() == seen.glowing.tolist() == [7, 350, 1400]
+    for one, other in zip(seen.blocks, later.blocks, strict=True):
+        np.testing.assert_array_equal(one, other)
+    if pixels < max(SHAPE):
+        np.testing.assert_array_equal(seen.image, later.image)
 
 
 def test_a_reference_of_another_shape_is_refused_by_name():
