@@ -3,39 +3,35 @@
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 import rtcal
-from refcache import Chosen, ReferenceSet
+from refcache import ReferenceSet
 from rtcal.errors import RtcalError
 from rtcal.midexposure import MidExposure
 from rtcal.sky_settings import WcsSettings
-from rtcal.spectrograph import sky as night_sky
-from rtcal.spectrograph.arcfile import read_arc
-from rtcal.spectrograph.cube import Cube, CubeMaker, brightest_place, white_light
+from rtcal.spectrograph.cube import Cube, brightest_place
+from rtcal.spectrograph.cubesky import CubeSky, Taken, taken_from
 from rtcal.spectrograph.grid import Grid
-from rtcal.spectrograph.lensletscan import LensletScan, read_scan
 from rtcal.spectrograph.linelists import Floats
 from rtcal.spectrograph.nightarcs import NightArcs
 from rtcal.spectrograph.profiles import Flags, Image
 from rtcal.spectrograph.settings import SpectrographSettings
 from rtcal.spectrograph.shifts import shift_slices
-from rtcal.spectrograph.sky import SkySpectrum
+from rtcal.spectrograph.sky import flag_oh
+from rtcal.spectrograph.wavelengths import Map, Wavelengths
 from rtcal.wcs import y_angle_deg
 from streams import messages
-from streams.clock import NS, Clock
+from streams.clock import Clock
 from streams.dq import Dq
-from streams.errors import StreamsError
 from streams.messages import (
     AdcResidual,
     CubeHeader,
     Frame,
     FrameHeader,
-    Provenance,
     ReadHeader,
     SpectrumHeader,
     WhiteHeader,
@@ -48,7 +44,6 @@ UNSPECTRAL = ("ARC", "DRK", "DAR", "MDK", "FFD", "FLA", "CAL")
 """Kinds of exposure, by their first three letters, of which no cube is made."""
 Residual = Callable[[Floats], Floats]
 """Residual of the dispersion corrector at wavelengths [um]: (wavelength, 2), y and x on the field [mas]."""
-Status = Literal["OK", "APPROX", "UNRELIABLE"]
 
 
 @dataclass(frozen=True)
@@ -61,16 +56,6 @@ class _Given:
 
 
 @dataclass(frozen=True)
-class _Map:
-    """The wavelengths in force: the maker of cubes, and where they came from."""
-
-    maker: CubeMaker
-    provenance: Provenance
-    status: Status
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Look:
     """What is made of a frame at once, and what its cube needs besides."""
 
@@ -78,7 +63,9 @@ class Look:
     """White light, and the spectrum of the brightest source if there is any light."""
     frame: FrameHeader
     given: _Given
-    current: _Map
+    current: Map
+    taken: Taken | None
+    """The sky that the frame has lost."""
 
 
 class CubeStage:
@@ -117,15 +104,14 @@ class CubeStage:
         self._settings = settings
         self._clock = clock
         self._threads = threads
-        self._map: tuple[tuple[str, str, str], _Map] | None = None
-        self._failed: tuple[tuple[str, str, str], str] | None = None
-        self._sky: tuple[str, SkySpectrum] | None = None
+        self._wavelengths = Wavelengths(settings, threads, night)
+        self._sky = CubeSky(settings)
         self._sequences: Counter[str] = Counter()
 
     @property
     def counters(self) -> Counter[str]:
         """What was made and what was not, arcs of the night included."""
-        return self._counters + (self.night.counters if self.night else Counter())
+        return self._counters + self._sky.counters + (self.night.counters if self.night else Counter())
 
     def products(
         self, frame: Frame, references: ReferenceSet
@@ -156,17 +142,18 @@ class CubeStage:
         header, arc = frame.header, references.arc
         kind = _kind(header.setup)
         if kind == "ARC" and header.final and self.night is not None and _is_spectral(header.setup):
-            self.night.offer(frame, self._known(arc, header.setup, header.first_read_ns))
+            self.night.offer(frame, self._wavelengths.known(arc, header.setup, header.first_read_ns))
         if not _is_spectral(header.setup) or kind in UNSPECTRAL:
             return None
-        current = self._current(references, header.setup, header.first_read_ns)
+        current = self._wavelengths.current(references, header.setup, header.first_read_ns)
         if current is None:
             self._counters["cubes_without_arc"] += 1
             return None
         given = _Given(_of_frame(header) | {"pointing_deg": self._pointing(header)}, _scale_of(header.setup), kind)
         try:
             current.maker.extract(frame.data, frame.err, frame.dq)
-            return Look(tuple(self._quick(given, current)), header, given, current)
+            taken = taken_from(header, references)
+            return Look(tuple(self._quick(given, current)), header, given, current, taken)
         except Exception as error:
             self._fail(header, error)
             return None
@@ -175,9 +162,7 @@ class CubeStage:
         """Yield the cube of the frame that was looked at last; nothing if it fails."""
         header = look.frame
         try:
-            cube = look.current.maker.finish()
-            taken = _had_sky(header)
-            yield self._whole(cube, look.given, look.current, residual_of(header.adc), sky_taken=taken)
+            yield self._whole(look.current.maker.finish(), look, residual_of(header.adc))
         except Exception as error:
             self._fail(header, error)
 
@@ -191,7 +176,7 @@ class CubeStage:
         self, rate: Image, dq: Flags, header: ReadHeader, references: ReferenceSet, effective_s: float
     ) -> messages.Cube | None:
         """Return a cube of the rate so far, binned in wavelength; None where no arc fits."""
-        current = self._current(references, header.setup, header.time_ns)
+        current = self._wavelengths.current(references, header.setup, header.time_ns)
         if current is None or rate.shape != current.maker.shape:
             return None
         binned = current.maker.make_coarse(rate, np.ones_like(rate), dq, self._settings.preview_bins)
@@ -204,49 +189,6 @@ class CubeStage:
         self._counters["cubes_failed"] += 1
         log.warning("%s: no cube: %s", header.exposure_id, error, exc_info=not isinstance(error, RtcalError))
 
-    def _current(self, references: ReferenceSet, setup: dict[str, Any], time_ns: int) -> _Map | None:
-        """Return the maker for an arc, made once; None where there is none that can be used."""
-        arc, scan = references.arc, references.lensletscan
-        tonight = self.night.best(setup, time_ns, arc) if self.night is not None else None
-        if tonight is not None:
-            age_s = (time_ns - tonight.start_ns) / NS
-            given = Provenance(
-                reftype="ARC", status="OK", name=tonight.path.name, sha256=tonight.sha256, age_s=age_s, note="tonight's"
-            )
-            return self._made(tonight.path, given, scan, nominal=False)
-        path = self._known(arc, setup, time_ns)
-        if path is None:
-            return None
-        return self._made(path, _provenance(arc, path), scan, nominal=arc.reference is None)
-
-    def _known(self, arc: Chosen, setup: dict[str, Any], time_ns: int) -> Path | None:
-        """Return the file with traces and wavelengths of a mode: tonight's, the rules', or the layout."""
-        tonight = self.night.best(setup, time_ns, arc) if self.night is not None else None
-        if tonight is not None:
-            return tonight.path
-        return arc.reference.path if arc.reference is not None else self._layout_of(setup)
-
-    def _made(self, path: Path, given: Provenance, scan: Chosen, *, nominal: bool) -> _Map | None:
-        key = str(path), given.sha256, scan.sha256 if scan.reference is not None else ""
-        if self._map is not None and self._map[0] == key:
-            return replace(self._map[1], provenance=given)
-        if self._failed is not None and self._failed[0] == key:
-            return None
-        self._map = None  # before the next one takes its memory
-        profiles, note = _read_scan(scan)
-        try:
-            maker = CubeMaker(read_arc(path), self._threads, self._settings.separate_steps, profiles)
-        except (RtcalError, StreamsError) as error:
-            self._failed = key, str(error)
-            log.warning("arc %s cannot be used: %s", path, error)
-            return None
-        notes = [*([note] if note else []), *maker.notes]
-        whole = not maker.profiles.weighted or (maker.measured and not notes)
-        status: Status = "OK" if whole else "APPROX"
-        made = _Map(maker, given, "UNRELIABLE" if nominal else status, tuple(notes))
-        self._map = key, made
-        return made
-
     def _pointing(self, header: FrameHeader) -> tuple[float, float, float] | None:
         """Return where the field lies and how it is turned, by the telemetry of the frame."""
         pointing = MidExposure(header.telemetry).pointing
@@ -255,19 +197,7 @@ class CubeStage:
         ra, dec, angle = pointing
         return ra, dec, y_angle_deg(angle, self._wcs)
 
-    def _layout_of(self, setup: dict[str, Any]) -> Path | None:
-        """Return the file of nominal traces and wavelengths, for where no arc fits."""
-        path = Path(self._settings.layout).expanduser() if self._settings.layout else None
-        if path is None:
-            return None
-        try:
-            arc = read_arc(path)
-        except (RtcalError, StreamsError):
-            return path  # says what is wrong with it where it is used
-        mode = str(arc.header.get("INSTMODE", setup.get("INSTMODE", ""))).upper()
-        return path if mode == str(setup.get("INSTMODE", "")).upper() else None
-
-    def _quick(self, given: _Given, current: _Map) -> Iterator[messages.White | messages.Spectrum]:
+    def _quick(self, given: _Given, current: Map) -> Iterator[messages.White | messages.Spectrum]:
         """Yield what needs neither separation nor all resampling."""
         maker = current.maker
         white, white_err = maker.white()
@@ -281,59 +211,22 @@ class CubeStage:
         values |= {"aperture_y": y, "aperture_x": x, "aperture_radius": radius, "published_ns": self._clock.tai_ns()}
         yield messages.Spectrum(SpectrumHeader(**values, sequence=self._next("spectrum")), rate, err, dq)
 
-    def _whole(
-        self, cube: Cube, given: _Given, current: _Map, residual: Residual | None, *, sky_taken: bool
-    ) -> messages.Cube:
+    def _whole(self, cube: Cube, look: Look, residual: Residual | None) -> messages.Cube:
+        given, current = look.given, look.current
         problem = self.night.problem if self.night is not None else ""
         more: dict[str, Any] = {"notes": [*([problem] if problem else []), *current.notes]}
-        white, _ = white_light(cube, threads=self._threads)
-        faint = night_sky.faint_spaxels(white)
-        sky = night_sky.sky_of(cube, faint) if faint.any() else None
-        if sky is not None:
-            self._check_wavelengths(sky, cube, more)
-            self._take_sky(cube, sky, given, more, sky_taken=sky_taken)
+        self._sky.take(cube, current.maker, given.kind, look.taken, more, self._threads)
         if residual is not None and self._settings.adc_shift and given.scale_mas:
             shift = -residual(cube.grid.centres_um) / given.scale_mas
             more["adc_shift_max"] = shift_slices(cube, shift)
-        night_sky.flag_oh(cube)
+        flag_oh(cube)
         if current.status == "UNRELIABLE":
             np.bitwise_or(cube.dq, np.uint32(Dq.UNRELIABLE_WS), out=cube.dq)
         self._counters["cubes"] += 1
         values = self._values(cube.grid, given, current) | more
         return messages.Cube(CubeHeader(**values, sequence=self._next("cube")), cube.data, cube.err, cube.dq)
 
-    def _check_wavelengths(self, sky: SkySpectrum, cube: Cube, more: dict[str, Any]) -> None:
-        offset, count = night_sky.oh_offset_px(sky, cube.grid)
-        more["oh_offset_px"] = offset
-        if offset is not None and abs(offset) > self._settings.oh_warn_px:
-            self._counters["oh_offset_warnings"] += 1
-            text = f"{count} OH lines lie {offset:+.2f} px from where the arc puts them: has the grating moved?"
-            more["notes"].append(text)
-            log.warning("%s", text)
-
-    def _take_sky(self, cube: Cube, sky: SkySpectrum, given: _Given, more: dict[str, Any], *, sky_taken: bool) -> None:
-        """Subtract the sky; that of a sky exposure is kept for those that follow."""
-        grid_key = f"{cube.grid.first_um:.9f}/{cube.grid.step_um:.12f}/{cube.grid.bins}"
-        if given.kind.startswith("SKY"):
-            self._sky = grid_key, night_sky.sky_of(cube, np.isfinite(white_light(cube)[0]))
-            more["sky"] = "none"
-            return
-        if sky_taken:
-            more["sky"] = "frame"
-            return
-        if self._settings.sky == "off":
-            return
-        if self._settings.sky == "exposure" and self._sky is not None and self._sky[0] == grid_key:
-            scale, by_group = night_sky.group_scales(sky.data, self._sky[1].data, cube.grid)
-            night_sky.subtract(cube, self._sky[1], scale)
-            more |= {"sky": "exposure", "sky_scales": by_group}
-            return
-        if self._settings.sky == "exposure":
-            more["notes"].append("no sky exposure of this mode yet: the faintest spaxels serve")
-        night_sky.subtract(cube, sky)
-        more["sky"] = "spaxels"
-
-    def _values(self, grid: Grid, given: _Given, current: _Map) -> dict[str, Any]:
+    def _values(self, grid: Grid, given: _Given, current: Map) -> dict[str, Any]:
         full = current.maker.grid
         return {
             **given.common,
@@ -355,28 +248,12 @@ class CubeStage:
         return number
 
 
-def _read_scan(scan: Chosen) -> tuple[LensletScan | None, str]:
-    """Return the measured profiles that were chosen; None, and why, where they cannot be used."""
-    if scan.reference is None:
-        return None, ""
-    try:
-        return read_scan(scan.reference.path), ""
-    except (RtcalError, StreamsError) as error:
-        log.warning("%s", error)
-        return None, str(error)[:1000]
-
-
 def _is_spectral(setup: dict[str, Any]) -> bool:
     return str(setup.get("INSTMODE", "")).upper() in SPECTRAL
 
 
 def _kind(setup: dict[str, Any]) -> str:
     return str(setup.get("EXPTYPE", "SCI")).upper()[:3]
-
-
-def _had_sky(header: FrameHeader) -> bool:
-    """Tell whether a frame's sky was subtracted."""
-    return any(one.reftype.lower() == "sky" and one.status in ("OK", "STALE") for one in header.references)
 
 
 def residual_of(adc: AdcResidual | None) -> Residual | None:
@@ -424,12 +301,3 @@ def _scale_of(setup: dict[str, Any]) -> float | None:
     except ValueError:
         return None
     return value if 0 < value < 1e4 else None
-
-
-def _provenance(arc: Chosen, path: Path) -> Provenance:
-    if arc.reference is None:
-        note = f"nominal wavelengths of {path.name}: {arc.note or 'no arc fits'}"
-        return Provenance(reftype="ARC", status=arc.status, name=path.name, note=note[:1000])
-    return Provenance(
-        reftype="ARC", status=arc.status, name=arc.name, sha256=arc.sha256, age_s=arc.age_s, note=arc.note
-    )

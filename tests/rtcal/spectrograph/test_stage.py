@@ -13,7 +13,7 @@ from rtcal.pipeline import Pipeline
 from rtcal.reduce import Reducer, cube_stage, pipeline_settings
 from streams import settings as settings_file
 from streams.messages import AdcResidual, Cube, Frame, Preview, Read, Spectrum, TelemetryRow, White
-from streams.simulator import Simulator
+from streams.simulator import Simulator, write_references
 from streams.simulator.spectra import point_sources
 from tests.fakes import FakeClock
 from tests.rtcal.spectrograph.fields import field, write_true_arc
@@ -144,6 +144,19 @@ def test_a_grating_that_has_moved_is_told_by_the_sky(tmp_path):
     assert header.oh_offset_px == pytest.approx(0.6, abs=0.15)
     assert counters["oh_offset_warnings"] == 1
     assert any("has the grating moved?" in note for note in header.notes)
+
+
+def test_the_sky_tells_it_too_where_the_frame_has_lost_its_own(tmp_path):
+    simulator, traces = simulate()
+    write_references(simulator, tmp_path / "refs")
+    moved = type(traces)(**{**vars(traces), "start_um": traces.start_um + 0.6 * traces.step_um})
+    arc = write_true_arc(tmp_path / "arc.fits", moved, SIZE)
+    refcache = {"path": str(tmp_path / "refs"), "override": {"arc": str(arc)}}
+    made, counters = products(simulator, settings_file.load(None, Settings, {"refcache": refcache}))
+    header = made[-1].header
+    assert header.sky == "frame"
+    assert header.oh_offset_px == pytest.approx(0.6, abs=0.15)
+    assert counters["oh_offset_warnings"] == 1
 
 
 def test_a_sky_exposure_of_the_night_is_scaled_and_subtracted(tmp_path):
