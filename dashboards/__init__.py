@@ -3,8 +3,9 @@
 `python -m dashboards` subscribes to frames, previews and status and serves one page to any number of
 browsers; `docs/dashboard.md` is its manual. What happens to a frame:
 
-1. `feed` receives it on a thread, makes a `picture` of it (its own pixels and a binned level; of a `cube`
-   its collapse), puts it into the `history`, and swaps one immutable snapshot.
+1. `feed` receives it on a thread (a whole frame by `frames`, into memory that is used again), makes a `picture` of it
+   (its own pixels and a binned level; of a `cube` its collapse), puts it into the `history`, and swaps one immutable
+   snapshot.
 2. `image` offers the snapshot to each page. A page says what it wants; `scene` lays detectors out,
    `compose` cuts and renders through the kernels of `render`, and `analysis` measures, once for all pages
    with the same wish (`hub`).

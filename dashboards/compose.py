@@ -15,6 +15,7 @@ import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
+from dashboards.caption import caption
 from dashboards.cubes import Collapse
 from dashboards.limits import minmax_limits, percentile_limits, sample, tick_values, zscale_limits
 from dashboards.marks import KINDS, Kind
@@ -22,10 +23,7 @@ from dashboards.picture import Level, Picture
 from dashboards.render import bin_mean, classify, smooth, smoothing_weights, to_bytes
 from dashboards.scene import Moment, Scene, Tile
 from dashboards.settings import Limits, Smoothing, Stretch, ViewName
-from dashboards.sky import compass, residual
-from streams.clock import iso_utc
 from streams.dq import Dq
-from streams.messages import CubeHeader, FrameHeader, WhiteHeader
 
 Finite = Annotated[float, Meta(ge=-1e30, le=1e30)]
 Index = Annotated[int, Meta(ge=0, le=2**53)]
@@ -178,7 +176,7 @@ def message(scene: Scene, wish: Wish, cut: Cut | None, layer: Layer, zscale_cont
         "images": [_place(piece) for piece in rendered],
     }
     if base_pitch is not None:
-        header |= _description(scene) | {"low": low, "high": high, "ticks": tick_values(low, high, wish.stretch)}
+        header |= caption(scene) | {"low": low, "high": high, "ticks": tick_values(low, high, wish.stretch)}
     text = msgspec.json.encode(header)
     planes = (plane for piece in rendered for plane in (piece.pixels, piece.marks) if plane is not None)
     return b"".join((struct.pack("<I", len(text)), text, *(plane.tobytes() for plane in planes)))
@@ -261,46 +259,3 @@ def _place(piece: _Piece) -> dict[str, Any]:
     height, width = piece.pixels.shape
     size = {"dw": width * piece.pitch, "dh": height * piece.pitch, "marks": piece.marks is not None}
     return {"detector": piece.detector, "x": piece.x, "y": piece.y, "rows": height, "columns": width} | size
-
-
-def _description(scene: Scene) -> dict[str, Any]:
-    """Say what the image shows: the page writes its title from this, so that text and pixels agree."""
-    pictures = [tile.picture for tile in scene.tiles if tile.picture]
-    newest = max(pictures, key=lambda picture: picture.number, default=None)
-    return {
-        "scene": {"name": scene.name, "view": scene.view, "width": scene.width, "height": scene.height},
-        "units": newest.units if newest else "",
-        "tiles": [_tile(tile) for tile in scene.tiles],
-    }
-
-
-def _tile(tile: Tile) -> dict[str, Any]:
-    place = {"detector": tile.detector, "x0": tile.x0, "y0": tile.y0, "width": tile.width, "height": tile.height}
-    return place | {"shown": _shown(tile.picture) if tile.picture else None}
-
-
-def _shown(picture: Picture) -> dict[str, Any]:
-    header = picture.header
-    names = ("exposure_id", "ramp", "read", "ramps", "ramps_planned", "reads_planned", "revision", "complete")
-    return {name: getattr(header, name) for name in names if hasattr(header, name)} | {
-        "number": picture.number,
-        "sequence": header.sequence,
-        "filter": str(header.setup.get("FILTER", "")),
-        "last_read_utc": iso_utc(header.time_ns),
-        "published_ms": picture.published_s * 1000.0,
-        "cube": _cube(picture) if isinstance(picture.header, CubeHeader | WhiteHeader) else None,
-        **_on_sky(picture),
-    }
-
-
-def _on_sky(picture: Picture) -> dict[str, Any]:
-    """Say where north and east are, and what dispersion the frame has; nothing of what is no frame."""
-    header = picture.header
-    if not isinstance(header, FrameHeader):
-        return {"compass": None, "residual": None}
-    return {"compass": compass(header.wcs), "residual": residual(header.adc)}
-
-
-def _cube(picture: Picture) -> dict[str, Any]:
-    names = ("bins", "wave_first_um", "wave_step_um", "scale_mas", "status", "sky", "provisional")
-    return {name: getattr(picture.header, name) for name in names} | {"awaited": picture.expected}

@@ -6,8 +6,6 @@ Everything is rendered and measured once for all pages that want the same.
 import asyncio
 import secrets
 import time
-from collections import OrderedDict
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, BinaryIO, Protocol
@@ -16,6 +14,7 @@ import msgspec
 
 from dashboards.analysis import Tools, measure
 from dashboards.board import Board
+from dashboards.cache import Cache
 from dashboards.compose import Cut, Layer, Wish, base_cut, detail_cut, identity, message
 from dashboards.cubes import Collapse
 from dashboards.desk import Desk
@@ -49,37 +48,6 @@ class Page(Protocol):
 
     def close(self) -> None:
         """End the connection."""
-
-
-class Cache:
-    """Rendered messages, bounded in bytes; one that is asked for while in the making is not made twice."""
-
-    def __init__(self, limit_bytes: int) -> None:
-        self._limit = limit_bytes
-        self._bytes = 0
-        self._ready: OrderedDict[tuple[object, ...], bytes] = OrderedDict()
-        self._making: dict[tuple[object, ...], asyncio.Future[bytes]] = {}
-        self.made = 0
-
-    async def get(self, wanted: tuple[object, ...], make: Callable[[], asyncio.Future[bytes]]) -> bytes:
-        """Return the message of a key, from `make` if it is new."""
-        if wanted in self._ready:
-            self._ready.move_to_end(wanted)
-            return self._ready[wanted]
-        if wanted not in self._making:
-            self._making[wanted] = make()
-            self._making[wanted].add_done_callback(lambda done: self._keep(wanted, done))
-        return await asyncio.shield(self._making[wanted])
-
-    def _keep(self, wanted: tuple[object, ...], done: asyncio.Future[bytes]) -> None:
-        del self._making[wanted]
-        if done.cancelled() or done.exception() is not None:
-            return
-        self.made += 1
-        self._ready[wanted] = done.result()
-        self._bytes += len(done.result())
-        while self._bytes > self._limit and len(self._ready) > 1:
-            self._bytes -= len(self._ready.popitem(last=False)[1])
 
 
 class Hub:

@@ -76,11 +76,6 @@ export class Look {
     return Object.keys(this.models.kinds).filter((kind) => this.marks.has(kind));
   }
 
-  // The colours of the numbers that the server gives to the chosen kinds.
-  markColours() {
-    return ["#00000000", ...this.chosen().map((kind) => `${this.models.kinds[kind]}d0`)];
-  }
-
   palette() {
     const { colours, invert, brightness, contrast, palettes } = this.models;
     return bent(palettes[colours.value], brightness.value, contrast.value, invert.active);

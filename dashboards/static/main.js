@@ -1,5 +1,6 @@
 // Wires the page: controls to wishes, messages to panes, keys to acts.
 
+import { bindings } from "./bindings.js";
 import { Compass } from "./compass.js";
 import { CubePanel } from "./cube.js";
 import { Health } from "./health.js";
@@ -18,8 +19,6 @@ import { Tabs } from "./tabs.js";
 import { Tools } from "./tools.js";
 
 const VIEW_NAMES = { raw: "raw read", ramp: "ramp in progress", reduced: "reduced frame" };
-const ZOOM_STEP = 1.5;
-const PAN_STEP = 0.2;
 
 const element = (id) => document.getElementById(id);
 const models = await window.quicklook;
@@ -46,7 +45,7 @@ const health = new Health(link, pane, () => state);
 const readout = new Readout(models, link, pane, (detector) => {
   if (focus === detector) return;
   focus = detector;
-  if (state) showState(state, focus, choose);
+  showPanel();
 });
 
 const ANSWERS = {
@@ -280,70 +279,13 @@ element("help-button").after(
   act("samp", "SAMP", "Send the frame to DS9 and others on the display's machine (shift S)", sendAway),
 );
 
-const cycle = (model) => {
-  const values = model.options.map(([value]) => value);
-  model.value = values[(values.indexOf(model.value) + 1) % values.length];
+const acts = {
+  choose, measureNow, shareLink, sendAway, switchTheme, saveFits: () => saveFits(past), help: () => keys.help(),
 };
-const atCursor = (run) => () => (readout.pointer ? run(readout.pointer) : false);
-const arrow = (dx, dy) => (event) => { if (!point.nudge(dx, dy, event.shiftKey)) pane.pan(dx * PAN_STEP, dy * PAN_STEP); };
-const view = (index) => () => { models.view.active = index; };
-const detectors = Array.from({ length: 9 }, (_, index) => [String(index + 1), index === 0 ? "… 9: a detector" : "", () => {
-  const name = state?.detectors[index]?.name;
-  return name ? choose(name) : false;
-}]);
-const keys = new Keys([
-  ["What is shown", [
-    ["m", "mosaic", () => (state?.mosaic.length > 1 ? choose("MOSAIC") : false)], ...detectors,
-    ["q", "raw read", view(0)], ["w", "ramp in progress", view(1)], ["e", "reduced frame", view(2)],
-  ]],
-  ["Look", [
-    ["z", "zscale limits", () => { models.limits.value = "zscale"; }],
-    ["n", "min – max limits", () => { models.limits.value = "minmax"; }],
-    ["y", "next stretch", () => cycle(models.stretch)], ["c", "next colour map", () => cycle(models.colours)],
-    ["i", "invert", () => { models.invert.active = !models.invert.active; }],
-    ["a", "all flags on or off", () => look.toggleAll()],
-    ["u", "smoothing: next kind", () => cycle(models.smooth)],
-    ["C", "compass and dispersion on or off", () => compass.toggle()],
-    ["k", "contours on or off", () => { models.contourCount.value = models.contourCount.value ? 0 : 6; }],
-    ["[", "less contrast", () => { models.contrast.value = Math.max(0.2, models.contrast.value / 1.2); }],
-    ["]", "more contrast", () => { models.contrast.value = Math.min(5, models.contrast.value * 1.2); }],
-    ["{", "darker", () => { models.brightness.value = Math.max(-1, models.brightness.value - 0.05); }],
-    ["}", "brighter", () => { models.brightness.value = Math.min(1, models.brightness.value + 0.05); }],
-    ["0", "brightness and contrast as they were", () => look.reset()],
-  ]],
-  ["Where", [
-    ["f", "fit", () => pane.fit()], ["g", "1 : 1", () => pane.realPixels()],
-    ["+", "nearer", () => pane.zoom(1 / ZOOM_STEP, readout.pointer)], ["-", "farther", () => pane.zoom(ZOOM_STEP, readout.pointer)],
-    ["r", "cursor to the middle", atCursor((point) => pane.centre(point))],
-    ["ArrowLeft", "pan, or nudge the target (shift: finely)", arrow(-1, 0)], ["ArrowRight", "", arrow(1, 0)],
-    ["ArrowUp", "", arrow(0, 1)], ["ArrowDown", "", arrow(0, -1)],
-  ]],
-  ["Measure at the cursor", [
-    ["h", "horizontal cut", atCursor((point) => { tools.cutThrough(point, "h"); measureNow(); })],
-    ["v", "vertical cut", atCursor((point) => { tools.cutThrough(point, "v"); measureNow(); })],
-    ["x", "diagonal cut, the other one again", atCursor((point) => { tools.cutThrough(point, "x"); measureNow(); })],
-    ["s", "source: centroid, FWHM, S/N", atCursor((point) => { tools.measureAt(point); measureNow(); })],
-    ["l", "drag a cut", () => tools.setMode("line")], ["b", "drag a box", () => tools.setMode("rectangle")],
-    ["o", "drag a circle", () => tools.setMode("circle")], ["p", "pan again", () => tools.setMode("pan")],
-    ["t", "click a target for the telescope", () => { tools.setMode("target"); tabs.show("point"); }],
-    ["Enter", "spectrum of the spaxel", atCursor((spot) => { if (!cube.cube) return false; tools.spectrumAt(spot); measureNow(); return true; })],
-    ["<", "one wavelength down", () => cube.step(-1)], [">", "one wavelength up", () => cube.step(1)],
-    ["P", "run through the slices", () => cube.play()],
-    ["j", "surface of the view or region", () => { tools.toggleSurface(); measureNow(); }],
-    ["Escape", "take all of it away", () => { tools.clear(); tools.setMode("pan"); }],
-  ]],
-  ["Time", [
-    [" ", "hold, go on", () => past.pause()], [",", "one frame back", () => past.step(-1)],
-    [".", "one frame forward", () => past.step(1)], ["Backspace", "back to live", () => past.live()],
-    ["/", "blink", () => past.toggleBlink()], ["=", "difference", () => past.toggleDifference()],
-  ]],
-  ["Elsewhere", [
-    ["L", "link to this view", shareLink], ["F", "save as FITS", () => saveFits(past)], ["S", "send by SAMP", sendAway],
-  ]],
-  ["The page", [
-    ["Tab", "next control", () => false], ["d", "dark or light", switchTheme], ["?", "this help", () => keys.help()],
-  ]],
-], element("help"));
+const keys = new Keys(
+  bindings({ models, pane, look, compass, past, tools, tabs, point, cube, readout, state: () => state, acts }),
+  element("help"),
+);
 element("alarm").onclick = () => tabs.show("night");
 element("help-button").onclick = () => keys.help();
 element("theme").onclick = switchTheme;

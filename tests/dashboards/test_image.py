@@ -16,8 +16,8 @@ from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from dashboards.app import Dashboard
+from dashboards.cache import Cache
 from dashboards.feed import Feed
-from dashboards.hub import Cache
 from dashboards.image import Viewer
 from dashboards.settings import Settings
 from streams.clock import SystemClock
