@@ -55,7 +55,7 @@ export class Night {
       if (kept) select.value = kept;
     }
     const { chart } = message;
-    fill(this.models.nightData, { time: chart.time_ms, value: chart.value, detector: chart.detector, exposure: chart.exposure });
+    fill(this.models.nightData, byDetector(chart));
     element("app").dataset.charted = chart.value.length;
     const table = make("table", "");
     const head = make("tr", "");
@@ -92,6 +92,17 @@ export class Night {
     });
     element("alarms-box").querySelector(".list").replaceChildren(...(rows.length ? rows : [make("p", "dim", "none is raised")]));
   }
+}
+
+// The columns of the chart, detector by detector, with a gap between them: a line joins the points of one alone.
+export function byDetector({ time_ms: time, value, detector, exposure }) {
+  const order = [];
+  for (const name of new Set(detector)) {
+    if (order.length) order.push(null);
+    detector.forEach((one, index) => { if (one === name) order.push(index); });
+  }
+  const pick = (column, gap) => order.map((index) => (index === null ? gap : column[index]));
+  return { time: pick(time, NaN), value: pick(value, NaN), detector: pick(detector, ""), exposure: pick(exposure, "") };
 }
 
 function cell(name, value) {

@@ -35,7 +35,6 @@ export function showState(state, focus, choose) {
   showQuality(detector);
   showReferences(detector);
   showCounters(state, detector);
-  element("software").textContent = state.daemon?.software ?? "";
 }
 
 function showProblems(problems) {
@@ -150,6 +149,7 @@ function showCounters(state, detector) {
   const row = (name, count) => [name.replaceAll("_", " "), count.toLocaleString("en"), count && TROUBLE.test(name) ? "warn" : ""];
   const of = (counters, where) => Object.entries(counters).map(([name, count]) => row(where + name, count));
   fillFacts(element("counters").querySelector("dl"), [
+    ...(state.daemon?.software ? [["reducer", state.daemon.software]] : []),
     ...of(state.daemon?.counters ?? {}, ""),
     ...of(detector?.counters ?? {}, `${detector?.name} `),
     ...of(state.display, "display "),

@@ -93,6 +93,20 @@ def test_charts_and_log_follow_the_exposures(tab):
     tab.page.keyboard.press("Escape")  # leaves the field: keys are the page's again
 
 
+def test_the_line_of_a_chart_joins_the_frames_of_one_detector_alone(tab):
+    columns = tab.page.evaluate(
+        """async () => {
+          const { byDetector } = await import(new URL("quicklook/night.js", document.baseURI));
+          const found = byDetector({
+            time_ms: [1, 2, 3], value: [10, 20, 30], detector: ["IMG1", "IFS", "IMG1"], exposure: ["a", "b", "c"],
+          });
+          return { ...found, value: found.value.map(String) };
+        }"""
+    )
+    assert columns["value"] == ["10", "30", "NaN", "20"]
+    assert columns["detector"] == ["IMG1", "IMG1", "", "IFS"]
+
+
 def test_a_target_is_centred_nudged_and_sent_once(tab, targets, telemetry):
     tab.look_at(*STAR, 40)
     tab.page.keyboard.press("t")
