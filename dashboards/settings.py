@@ -42,8 +42,9 @@ class Budget:
         return self.limit_bytes + max(0, detectors - 1) * self.more_bytes
 
     def room(self, detectors: int, arriving_bytes: int) -> int:
-        """Return what pictures may take while another message arrives."""
-        return max(0, self.limit(detectors) - self.taken_bytes - arriving_bytes)
+        """Return what pictures may take while messages arrive: of detectors that end together two are under way."""
+        under_way = min(2, max(1, detectors)) * arriving_bytes
+        return max(0, self.limit(detectors) - self.taken_bytes - under_way)
 
     def most(self, view: ViewName) -> int:
         """Return how many pictures of a view are kept of one detector."""

@@ -48,7 +48,7 @@ def test_past_frames_lose_their_pixels_before_the_newest_does():
 
 def test_past_pictures_go_before_the_newest_loses_its_pixels():
     reads = [make_preview("IMG2", n, rate=np.zeros((256, 256)), binning=1) for n in range(8)]  # 512 KiB a read
-    snapshot = fed([frame(0, side=512), *reads], megabytes=7)
+    snapshot = fed([frame(0, side=512), *reads], megabytes=9)
     assert snapshot.pictures[IMG1].levels[0].binning == 1
     assert sequences(snapshot, ("IMG2", "raw"))[-1] == 7
     assert snapshot.counters["past_pictures_dropped"] > 0
@@ -106,6 +106,6 @@ def test_while_the_newest_waits_for_its_pixels_the_last_that_has_them_keeps_them
 
 def test_each_detector_adds_to_the_budget():
     budget = Budget(100, 10, 10, more_bytes=30, taken_bytes=20)
-    assert [budget.room(detectors, 40) for detectors in (0, 1, 5)] == [40, 40, 160]
+    assert [budget.room(detectors, 40) for detectors in (0, 1, 5)] == [40, 40, 120]
     assert budget.room(1, 90) == 0
     assert budget.limit(5) == 220
