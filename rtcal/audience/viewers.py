@@ -91,7 +91,7 @@ class Barepage:
         now_ms = time.monotonic() * 1000
         for detector, sequence, published_ms in self._shown:
             self.seen.setdefault((detector, sequence), Shown(published_ms, now_ms))
-            self._published[sequence] = published_ms
+            self._published.setdefault(sequence, published_ms)  # a frame issued again has a later stamp
         return str(header["layer"])
 
 
