@@ -40,6 +40,11 @@ class Turn:
                 self._taken = False
                 self._changed.notify_all()
 
+    def let_by(self) -> None:
+        """Wait until those who have asked before have had it."""
+        with self.take():
+            pass
+
     def locked(self) -> bool:
         """Tell whether somebody has it."""
         return self._taken

@@ -121,6 +121,7 @@ class Issuer:
             yield binned
         yield frame
         if look is not None and self._cubes is not None:
+            self._bands.turn.let_by()  # frames of other detectors are waited for more than a cube
             yield from self._cubes.cube(look)
 
     def preview(self, exposure: Exposure, header: ReadHeader, ramp: Ramp) -> Preview:

@@ -37,6 +37,20 @@ def test_who_is_urgent_goes_first_and_others_in_their_order():
     assert not turn.locked()
 
 
+def test_who_lets_others_by_comes_after_those_who_have_asked_and_does_not_keep_the_turn():
+    turn, order = Turn(), []
+    with turn.take():
+        threads = [queue_up(turn, False, order, name) for name in ("first", "second")]
+        cube = threading.Thread(target=lambda: (turn.let_by(), order.append("cube")))
+        cube.start()
+        cube.join(0.1)
+        assert cube.is_alive()
+    for thread in (*threads, cube):
+        thread.join(WAIT_S)
+    assert order == ["first", "second", "cube"]
+    assert not turn.locked()
+
+
 def test_a_fault_gives_the_turn_back():
     turn = Turn()
     try:
