@@ -90,8 +90,8 @@ class Buffers:
         return self.ends
 
 
-RESERVE_BYTES = FRAME_BYTES + 16 + 5
-"""For each pixel of a detector: a frame, eight reads on their way, merged flags and masks."""
+RESERVE_BYTES = FRAME_BYTES + 8 + 5
+"""For each pixel of a detector: a frame, four reads on their way, merged flags and masks."""
 
 PIECE_BYTES = 1 << 26
 
