@@ -44,6 +44,11 @@ SNAPSHOTS: Final = (
     Snapshot("pointing", ("RA", "DEC", "PA")),
 )
 ADC: Final = Snapshot("adc", ("ADCROTA", "ADCROTB"))
+MECHANISMS: Final = ("PPMIRRST",)
+"""Keywords of what stands in everybody's light: the mirror of the pupil's camera."""
+SPECTRAL_MECHANISMS: Final = ("IFSGRTST", "LLMSKST", "SLMSKST")
+UNSETTLED: Final = ("INTERMEDIATE", "UNKNOWN")
+"""What a mechanism is said to be while it moves, and when nobody knows."""
 STAND_IN = "no table of the prisms' dispersion: half of the atmosphere's at 65 deg stands in"
 
 
@@ -57,7 +62,8 @@ def complete(header: FrameHeader) -> list[Provenance]:
 
     A value is known from the setup or from telemetry (OK, or without a rate: AGE). One row's status is the worst of
     its values: STALE; SUSPECT and absent ones count as unknown, which is DEFAULT where something stands in, else
-    MISSING. Its age is that of the oldest value. `adc` is both a table and telemetry.
+    MISSING. Its age is that of the oldest value. `adc` is both a table and telemetry; `instrument` is MISMATCH while
+    a mechanism moves.
     """
     telemetry = _by_keyword(header.telemetry)
     spectral = is_spectral(header.setup)
@@ -67,7 +73,10 @@ def complete(header: FrameHeader) -> list[Provenance]:
     ]
     for snapshot in SNAPSHOTS:
         keywords = snapshot.keywords + (snapshot.spectral if spectral else ())
-        rows.append(_row(snapshot, keywords, header.setup, telemetry))
+        row = _row(snapshot, keywords, header.setup, telemetry)
+        if snapshot.name == "instrument":
+            row = _with_mechanisms(row, MECHANISMS + (SPECTRAL_MECHANISMS if spectral else ()), header.setup, telemetry)
+        rows.append(row)
     rows[-1] = _with_coordinates(rows[-1], header.wcs.get("WCSNAME"))
     return rows
 
@@ -102,6 +111,28 @@ def _row(
         if snapshot.default:
             notes.insert(1, f"{snapshot.default} stands in")
     return Provenance(reftype=snapshot.name, status=status, age_s=max(ages) if ages else None, note="; ".join(notes))
+
+
+def _with_mechanisms(
+    instrument: Provenance,
+    keywords: Sequence[str],
+    setup: Mapping[str, Scalar],
+    telemetry: Mapping[str, TelemetryRow],
+) -> Provenance:
+    """Call a frame uncalibrated while a mechanism in its light moved, or stood nobody knows where."""
+    said = []
+    for key in keywords:
+        row = telemetry.get(key)
+        told = str(row.value).upper() if row is not None and _rank(row) <= 2 else ""
+        own = str(setup.get(key, "")).upper()
+        # The header is what was asked for: it knows where a mechanism is meant to be, not whether it has arrived.
+        state = told if told == UNSETTLED[0] else own or told
+        if state in UNSETTLED:
+            said.append(f"{key} is {state}")
+    if not said:
+        return instrument
+    note = f"uncalibrated: {', '.join(said)}"
+    return replace(instrument, status="MISMATCH", note="; ".join(filter(None, (note, instrument.note)))[:1000])
 
 
 def _with_coordinates(pointing: Provenance, origin: object) -> Provenance:

@@ -75,6 +75,40 @@ def test_the_instruments_configuration_is_that_of_the_reads(setup, status, note)
     assert row("instrument", setup=setup)[::2] == (status, note)
 
 
+SPECTRAL = {"FILTER": "K", "READMODE": "UTR", "INSTMODE": "SLICER", "GRATING": "R4000", "SCALE": 25.0}
+
+
+@pytest.mark.parametrize(
+    ("setup", "told", "status", "note"),
+    [
+        (SPECTRAL, {"IFSGRTST": "4000-K", "SLMSKST": "HALF"}, "OK", ""),
+        (SPECTRAL, {"IFSGRTST": "INTERMEDIATE"}, "MISMATCH", "uncalibrated: IFSGRTST is INTERMEDIATE"),
+        (
+            SPECTRAL | {"SLMSKST": "HALF"},
+            {"SLMSKST": "intermediate"},
+            "MISMATCH",
+            "uncalibrated: SLMSKST is INTERMEDIATE",
+        ),
+        (SPECTRAL | {"SLMSKST": "HALF"}, {"SLMSKST": "UNKNOWN"}, "OK", ""),
+        (SPECTRAL, {"LLMSKST": "UNKNOWN"}, "MISMATCH", "uncalibrated: LLMSKST is UNKNOWN"),
+        ({"FILTER": "K", "READMODE": "UTR"}, {"IFSGRTST": "INTERMEDIATE"}, "OK", ""),
+        (
+            {"FILTER": "K"},
+            {"PPMIRRST": "INTERMEDIATE"},
+            "MISMATCH",
+            "uncalibrated: PPMIRRST is INTERMEDIATE; not known: READMODE",
+        ),
+    ],
+)
+def test_a_frame_is_uncalibrated_while_a_mechanism_in_its_light_moves(setup, told, status, note):
+    rows = [
+        TelemetryRow(key="X", param=key, fits=key, value=value, age_s=0.5, status="OK") for key, value in told.items()
+    ]
+    frame = msgspec.structs.replace(header(setup=setup), telemetry=rows)
+    (found,) = (one for one in complete(frame) if one.reftype == "instrument")
+    assert (found.status, found.note) == (status, note)
+
+
 PRISMS = [("ADCROTA", "OK", 0.3), ("ADCROTB", "OK", 0.4)]
 
 
