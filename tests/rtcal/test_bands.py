@@ -2,8 +2,13 @@
 
 import threading
 import time
+from collections import Counter
+from types import SimpleNamespace
 
 from rtcal.bands import Turn
+from rtcal.issuing import Issuer
+from rtcal.survey import survey_of
+from tests.quicklook import make_frame
 
 WAIT_S = 10.0
 
@@ -49,6 +54,27 @@ def test_who_lets_others_by_comes_after_those_who_have_asked_and_does_not_keep_t
         thread.join(WAIT_S)
     assert order == ["first", "second", "cube"]
     assert not turn.locked()
+
+
+def test_a_cube_is_made_after_the_frames_that_wait_for_their_turn(pipeline_settings, bands, clock):
+    class Cubes:
+        def cube(self, look):
+            return iter([look.frame])
+
+    issuer = Issuer(pipeline_settings, bands, clock, None, Cubes(), Counter())
+    frame = make_frame("IFS", side=32)
+    out, look = [], SimpleNamespace(quick=("white",), frame="cube")
+    products = issuer.products(frame, survey_of(frame, 32), look)
+    thread = threading.Thread(target=lambda: [out.append(one) for one in products])
+    with bands.turn.take():
+        thread.start()
+        until_s = time.monotonic() + WAIT_S
+        while len(out) < 2 and time.monotonic() < until_s:
+            time.sleep(0.001)
+        thread.join(0.1)
+        assert out == ["white", frame]
+    thread.join(WAIT_S)
+    assert out[2:] == ["cube"]
 
 
 def test_a_fault_gives_the_turn_back():

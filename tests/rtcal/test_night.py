@@ -16,6 +16,7 @@ from rtcal.night.bare import BareFile, BareSums, Harvest
 from rtcal.night.kinds import kind_of
 from rtcal.night.shelf import Room, Shelf
 from rtcal.pipeline import Pipeline
+from rtcal.reduce import meter_of
 from rtcal.survey import Survey
 from streams.dq import Dq
 from streams.messages import Frame, Read
@@ -74,10 +75,10 @@ def night(settings):
 
 @pytest.fixture
 def make(pipeline_settings, bands, clock, night):
-    def make(references=None, **changes):
+    def make(references=None, meter=None, **changes):
         plain = replace(pipeline_settings.calibration, bad_pixels="keep")
         table = replace(night, **changes)
-        settings = dataclasses.replace(pipeline_settings, night=table, calibration=plain)
+        settings = dataclasses.replace(pipeline_settings, night=table, calibration=plain, meter=meter)
         return Pipeline(settings, references or FixedReferences(), bands, clock)
 
     return make
@@ -120,6 +121,21 @@ def test_a_frame_without_a_sky_is_issued_again_when_one_lands(make):
     assert status.note == "of this night, 1 exposure"
     assert (again.err > first.err).all()  # the sky's own noise and that of its scale
     assert pipeline.status().counters["night_references"] == pipeline.status().counters["reissued"] == 1
+
+
+def test_what_glows_is_remembered_from_exposure_to_exposure_and_when_a_frame_is_issued_again(make, settings):
+    bright = 50 * RIPPLE + np.zeros(SHAPE)
+    bright[10, 12] = 90_000
+    frames = run(
+        make(meter=meter_of(settings)),
+        exposure(bright, 0, name="B"),
+        exposure(50 * RIPPLE, 7, name="S"),
+        exposure(50 * RIPPLE, 60, "SKY"),
+    )
+    first, again = (frame for frame in frames if frame.header.exposure_id == "S")
+    assert (first.header.revision, again.header.revision) == (0, 1)
+    for frame in (first, again):
+        assert np.argwhere(frame.dq & np.uint32(Dq.PERSISTENCE)).tolist() == [[10, 12]]
 
 
 def test_between_two_skies_their_mean_counts_by_the_inverse_of_the_distance_in_time(make):

@@ -194,6 +194,12 @@ def test_an_exposures_own_ramps_do_not_flag_it_and_saturated_pixels_count_as_ful
     assert flagged(other) == [(7, 7)]
 
 
+def test_an_earlier_exposure_does_not_glow_from_a_later_one():
+    memory = Persistence(SETTINGS.quality)
+    remember(memory, exposure("b", 1020, [(3, 4)]))
+    assert flag(memory, exposure("a", 1000)).size == 0
+
+
 def test_another_shape_starts_anew():
     memory = Persistence(SETTINGS.quality)
     flag(memory, exposure("a", 1000))

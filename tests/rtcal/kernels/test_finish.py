@@ -193,6 +193,26 @@ def test_rows_are_seen_as_they_are_put_down(pixels, monkeypatch):
         np.testing.assert_array_equal(seen.image, later.image)
 
 
+def test_rows_are_put_down_in_whole_bins_however_many_fit_the_room(monkeypatch):
+    """Six rows and two around them make chunks of four, so that a bin never lies in two."""
+    height, width = 43, 64
+    monkeypatch.setattr(steps, "CHUNK_ROWS", 6)
+    survey, out = Survey((height, width), 16), steps.output((height, width))
+    assert survey.binning == 4
+    values = np.random.default_rng(8).normal(0, 1, (height, width)).astype("f4")
+
+    def rows_of(start, stop, part, first):
+        rows = slice(first, first + stop - start)
+        part.rate[rows], part.err[rows], part.dq[rows], part.saturated_from[rows] = values[start:stop], 1, 0, NEVER
+
+    with Bands(1) as bands:
+        steps.fill_frame(rows_of, "repair", out, bands, survey)
+    np.testing.assert_array_equal(out.rate, values)
+    means = values[:40].astype(float).reshape(10, 4, 16, 4).mean(axis=(1, 3))
+    np.testing.assert_allclose(survey.image, means, atol=1e-6)
+    np.testing.assert_array_equal(survey.blocks.highest[:, 0], values.max(axis=1))
+
+
 def test_a_reference_of_another_shape_is_refused_by_name():
     state, _, _ = gathered_state()
     other = locked(np.zeros((5, 300)))
